@@ -1,0 +1,478 @@
+//! Parsing: validation without recursion, extraction of members, and building of values.
+//!
+//! A message is first scanned as a whole ([`scan_object`]); what an operation needs is then read from the slices.
+//! The second pass costs less than building a tree of parts that nobody looks at.
+
+use crate::{Object, Value};
+use alloc::{borrow::Cow, string::String, vec::Vec};
+use compact_str::CompactString;
+
+/// Why a text is not acceptable JSON.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ParseError {
+    /// The text is not JSON of RFC 8259, or has an escape for half a surrogate pair.
+    Syntax,
+    /// Valid, but nested deeper than allowed.
+    TooDeep,
+    /// Valid, but not the kind of value asked for.
+    WrongType,
+}
+
+/// The text of one valid JSON value, without surrounding white space.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Raw<'a>(&'a str);
+
+/// One member of a scanned object: its unescaped name and the text of its value.
+pub type Member<'a> = (Cow<'a, str>, Raw<'a>);
+
+impl<'a> Raw<'a> {
+    /// Gives the text.
+    #[must_use]
+    pub fn text(self) -> &'a str {
+        self.0
+    }
+
+    /// Tells whether the value is `null`.
+    #[must_use]
+    pub fn is_null(self) -> bool {
+        self.0.starts_with('n')
+    }
+
+    /// Tells whether the value is an object.
+    #[must_use]
+    pub fn is_object(self) -> bool {
+        self.0.starts_with('{')
+    }
+
+    /// Tells whether the value is an array.
+    #[must_use]
+    pub fn is_array(self) -> bool {
+        self.0.starts_with('[')
+    }
+
+    /// Reads a string; `None` if the value is of another type.
+    #[must_use]
+    pub fn as_str(self) -> Option<Cow<'a, str>> {
+        self.0.starts_with('"').then(|| Parser::new(self.0).string().ok()).flatten()
+    }
+
+    /// Reads a number; `None` if the value is of another type. Overflow gives an infinity.
+    #[must_use]
+    pub fn as_number(self) -> Option<f64> {
+        let first = self.0.as_bytes().first()?;
+        (first.is_ascii_digit() || *first == b'-').then(|| Parser::new(self.0).number().ok()).flatten()
+    }
+
+    /// Builds the value. Recursion depth is the nesting depth, which the scan has bounded.
+    #[must_use]
+    pub fn to_value(self) -> Value {
+        Parser::new(self.0).value(usize::MAX).unwrap_or_default()
+    }
+
+    /// Builds the value if it is an object.
+    #[must_use]
+    pub fn to_object(self) -> Option<Object> {
+        if !self.is_object() {
+            return None;
+        }
+        if let Value::Object(object) = self.to_value() { Some(object) } else { None }
+    }
+}
+
+/// Parses a whole text into a value.
+///
+/// # Errors
+/// [`ParseError::Syntax`], or [`ParseError::TooDeep`] if containers are nested more than `depth_max` deep.
+pub fn parse(text: &str, depth_max: usize) -> Result<Value, ParseError> {
+    Ok(scan(text, depth_max)?.to_value())
+}
+
+/// Validates a whole text and gives its trimmed form.
+///
+/// # Errors
+/// As [`parse`]. A syntax error anywhere wins over excessive depth.
+pub fn scan(text: &str, depth_max: usize) -> Result<Raw<'_>, ParseError> {
+    let mut parser = Parser::new(text);
+    parser.space();
+    let start = parser.at;
+    let depth = parser.skip_value()?;
+    let raw = Raw(parser.slice(start, parser.at));
+    parser.space();
+    if parser.at != text.len() {
+        return Err(ParseError::Syntax);
+    }
+    if depth > depth_max { Err(ParseError::TooDeep) } else { Ok(raw) }
+}
+
+/// Validates a whole text that should be an object and lists its members in order of appearance, repeated names
+/// included.
+///
+/// # Errors
+/// As [`scan`]; [`ParseError::WrongType`] if it is valid JSON of another type.
+pub fn scan_object<'a>(
+    text: &'a str,
+    depth_max: usize,
+    members: &mut Vec<Member<'a>>,
+) -> Result<(), ParseError> {
+    members.clear();
+    let mut parser = Parser::new(text);
+    parser.space();
+    if parser.peek() != Some(b'{') {
+        scan(text, depth_max)?;
+        return Err(ParseError::WrongType);
+    }
+    parser.at += 1;
+    let mut depth = 1;
+    parser.space();
+    if parser.peek() == Some(b'}') {
+        parser.at += 1;
+    } else {
+        loop {
+            parser.space();
+            let name = parser.string()?;
+            parser.space();
+            parser.expect(b':')?;
+            parser.space();
+            let start = parser.at;
+            depth = depth.max(1 + parser.skip_value()?);
+            members.push((name, Raw(parser.slice(start, parser.at))));
+            parser.space();
+            match parser.next() {
+                Some(b',') => {}
+                Some(b'}') => break,
+                _ => return Err(ParseError::Syntax),
+            }
+        }
+    }
+    parser.space();
+    if parser.at != text.len() {
+        return Err(ParseError::Syntax);
+    }
+    if depth > depth_max { Err(ParseError::TooDeep) } else { Ok(()) }
+}
+
+/// Lists the elements of a scanned array; `None` if the value is no array.
+#[must_use]
+pub fn scan_array(raw: Raw<'_>) -> Option<Vec<Raw<'_>>> {
+    let mut parser = Parser::new(raw.0);
+    parser.expect(b'[').ok()?;
+    let mut items = Vec::new();
+    parser.space();
+    if parser.peek() == Some(b']') {
+        return Some(items);
+    }
+    loop {
+        parser.space();
+        let start = parser.at;
+        parser.skip_value().ok()?;
+        items.push(Raw(parser.slice(start, parser.at)));
+        parser.space();
+        match parser.next()? {
+            b',' => {}
+            _ => return Some(items),
+        }
+    }
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Parser<'a> {
+    fn new(text: &'a str) -> Self {
+        Self { text, bytes: text.as_bytes(), at: 0 }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn next(&mut self) -> Option<u8> {
+        let byte = self.peek()?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), ParseError> {
+        if self.next() == Some(byte) { Ok(()) } else { Err(ParseError::Syntax) }
+    }
+
+    fn space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn slice(&self, from: usize, to: usize) -> &'a str {
+        self.text.get(from..to).unwrap_or_default()
+    }
+
+    /// Validates one value without recursion and gives its nesting depth (0 for a scalar).
+    fn skip_value(&mut self) -> Result<usize, ParseError> {
+        // One entry per open container: true = object.
+        let mut open: Vec<bool> = Vec::new();
+        let mut depth = 0;
+        loop {
+            self.space();
+            match self.peek().ok_or(ParseError::Syntax)? {
+                b'{' => {
+                    self.at += 1;
+                    open.push(true);
+                    depth = depth.max(open.len());
+                    self.space();
+                    if self.peek() != Some(b'}') {
+                        self.member_name()?;
+                        continue;
+                    }
+                    self.at += 1;
+                    open.pop();
+                }
+                b'[' => {
+                    self.at += 1;
+                    open.push(false);
+                    depth = depth.max(open.len());
+                    self.space();
+                    if self.peek() != Some(b']') {
+                        continue;
+                    }
+                    self.at += 1;
+                    open.pop();
+                }
+                b'"' => {
+                    self.skip_string()?;
+                }
+                _ => self.skip_scalar()?,
+            }
+            // A value has ended: go on in the container around it, closing those that end here.
+            loop {
+                let Some(in_object) = open.last() else { return Ok(depth) };
+                self.space();
+                match (self.next(), in_object) {
+                    (Some(b','), true) => {
+                        self.member_name()?;
+                        break;
+                    }
+                    (Some(b','), false) => break,
+                    (Some(b'}'), true) | (Some(b']'), false) => {
+                        open.pop();
+                    }
+                    _ => return Err(ParseError::Syntax),
+                }
+            }
+        }
+    }
+
+    fn member_name(&mut self) -> Result<(), ParseError> {
+        self.space();
+        self.skip_string()?;
+        self.space();
+        self.expect(b':')
+    }
+
+    fn skip_scalar(&mut self) -> Result<(), ParseError> {
+        let word = match self.peek() {
+            Some(b't') => "true",
+            Some(b'f') => "false",
+            Some(b'n') => "null",
+            _ => return self.skip_number().map(|_| ()),
+        };
+        if self.text.get(self.at..).is_some_and(|rest| rest.starts_with(word)) {
+            self.at += word.len();
+            Ok(())
+        } else {
+            Err(ParseError::Syntax)
+        }
+    }
+
+    fn digits(&mut self) -> Result<(), ParseError> {
+        let start = self.at;
+        while self.peek().is_some_and(|b| b.is_ascii_digit()) {
+            self.at += 1;
+        }
+        if self.at == start { Err(ParseError::Syntax) } else { Ok(()) }
+    }
+
+    /// Validates a number; true = a plain integer.
+    fn skip_number(&mut self) -> Result<bool, ParseError> {
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        if self.peek() == Some(b'0') {
+            self.at += 1;
+        } else {
+            self.digits()?;
+        }
+        let mut integer = true;
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+            integer = false;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.digits()?;
+            integer = false;
+        }
+        Ok(integer)
+    }
+
+    fn number(&mut self) -> Result<f64, ParseError> {
+        let start = self.at;
+        let integer = self.skip_number()?;
+        let text = self.slice(start, self.at);
+        if integer && text.len() <= 15 {
+            // Fits an i64 and a double exactly; "-0" must stay negative zero.
+            #[expect(clippy::cast_precision_loss, reason = "at most 15 digits")]
+            return Ok(if text == "-0" {
+                -0.0
+            } else {
+                text.parse::<i64>().map_err(|_| ParseError::Syntax)? as f64
+            });
+        }
+        text.parse().map_err(|_| ParseError::Syntax)
+    }
+
+    /// Validates a string and tells whether it holds escapes.
+    fn skip_string(&mut self) -> Result<bool, ParseError> {
+        self.expect(b'"')?;
+        let mut escaped = false;
+        loop {
+            match self.next().ok_or(ParseError::Syntax)? {
+                b'"' => return Ok(escaped),
+                b'\\' => {
+                    escaped = true;
+                    self.escape()?;
+                }
+                byte if byte < 0x20 => return Err(ParseError::Syntax),
+                _ => {}
+            }
+        }
+    }
+
+    /// Reads what follows a backslash.
+    fn escape(&mut self) -> Result<char, ParseError> {
+        Ok(match self.next().ok_or(ParseError::Syntax)? {
+            b'"' => '"',
+            b'\\' => '\\',
+            b'/' => '/',
+            b'b' => '\u{8}',
+            b'f' => '\u{C}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => {
+                let unit = self.hex4()?;
+                let code = match unit {
+                    0xD800..=0xDBFF => {
+                        self.expect(b'\\')?;
+                        self.expect(b'u')?;
+                        let low = self.hex4()?;
+                        if !(0xDC00..=0xDFFF).contains(&low) {
+                            return Err(ParseError::Syntax);
+                        }
+                        0x10000 + ((unit - 0xD800) << 10) + (low - 0xDC00)
+                    }
+                    other => other,
+                };
+                char::from_u32(code).ok_or(ParseError::Syntax)?
+            }
+            _ => return Err(ParseError::Syntax),
+        })
+    }
+
+    fn hex4(&mut self) -> Result<u32, ParseError> {
+        let mut code = 0;
+        for _ in 0..4 {
+            let digit = self.next().and_then(|b| char::from(b).to_digit(16)).ok_or(ParseError::Syntax)?;
+            code = code << 4 | digit;
+        }
+        Ok(code)
+    }
+
+    fn string(&mut self) -> Result<Cow<'a, str>, ParseError> {
+        let start = self.at + 1;
+        if !self.skip_string()? {
+            return Ok(Cow::Borrowed(self.slice(start, self.at - 1)));
+        }
+        let end = self.at - 1;
+        self.at = start;
+        let mut out = String::with_capacity(end - start);
+        while self.at < end {
+            let from = self.at;
+            while self.at < end && self.peek() != Some(b'\\') {
+                self.at += 1;
+            }
+            out.push_str(self.slice(from, self.at));
+            if self.at < end {
+                self.at += 1;
+                out.push(self.escape()?);
+            }
+        }
+        self.at = end + 1;
+        Ok(Cow::Owned(out))
+    }
+
+    /// Builds one value; `depth_left` bounds the recursion.
+    fn value(&mut self, depth_left: usize) -> Result<Value, ParseError> {
+        self.space();
+        match self.peek().ok_or(ParseError::Syntax)? {
+            b'{' => self.object(depth_left.checked_sub(1).ok_or(ParseError::TooDeep)?),
+            b'[' => self.array(depth_left.checked_sub(1).ok_or(ParseError::TooDeep)?),
+            b'"' => Ok(Value::String(CompactString::from(self.string()?))),
+            b't' => self.skip_scalar().map(|()| Value::Bool(true)),
+            b'f' => self.skip_scalar().map(|()| Value::Bool(false)),
+            b'n' => self.skip_scalar().map(|()| Value::Null),
+            _ => self.number().map(Value::Number),
+        }
+    }
+
+    fn array(&mut self, depth_left: usize) -> Result<Value, ParseError> {
+        self.at += 1;
+        let mut items = Vec::new();
+        self.space();
+        if self.peek() == Some(b']') {
+            self.at += 1;
+            return Ok(Value::Array(items));
+        }
+        loop {
+            items.push(self.value(depth_left)?);
+            self.space();
+            match self.next() {
+                Some(b',') => {}
+                Some(b']') => return Ok(Value::Array(items)),
+                _ => return Err(ParseError::Syntax),
+            }
+        }
+    }
+
+    fn object(&mut self, depth_left: usize) -> Result<Value, ParseError> {
+        self.at += 1;
+        let mut members = Vec::new();
+        self.space();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(Value::Object(Object::new()));
+        }
+        loop {
+            self.space();
+            let name = CompactString::from(self.string()?);
+            self.space();
+            self.expect(b':')?;
+            members.push((name, self.value(depth_left)?));
+            self.space();
+            match self.next() {
+                Some(b',') => {}
+                Some(b'}') => return Ok(Value::Object(members.into_iter().collect())),
+                _ => return Err(ParseError::Syntax),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! Compact JSON text.
+
+use crate::Value;
+use alloc::string::String;
+
+/// Appends a value in its compact form. Recursion depth is the depth of the value, which parsing bounds.
+pub fn write_value(out: &mut String, value: &Value) {
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(true) => out.push_str("true"),
+        Value::Bool(false) => out.push_str("false"),
+        Value::Number(number) => write_number(out, *number),
+        Value::String(text) => write_string(out, text),
+        Value::Array(items) => {
+            out.push('[');
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                write_value(out, item);
+            }
+            out.push(']');
+        }
+        Value::Object(object) => {
+            out.push('{');
+            for (i, (name, member)) in object.iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                write_string(out, name);
+                out.push(':');
+                write_value(out, member);
+            }
+            out.push('}');
+        }
+    }
+}
+
+/// Appends a number in ECMAScript's shortest form; `-0` as `0`, what is not finite as `null`.
+pub fn write_number(out: &mut String, number: f64) {
+    if !number.is_finite() {
+        out.push_str("null");
+        return;
+    }
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if number.abs() < EXACT {
+        #[expect(clippy::cast_possible_truncation, reason = "below 2^53 and compared right after")]
+        let integer = number as i64;
+        #[expect(clippy::cast_precision_loss, clippy::float_cmp, reason = "exact below 2^53")]
+        if integer as f64 == number {
+            push_integer(out, integer);
+            return;
+        }
+    }
+    out.push_str(ryu_js::Buffer::new().format_finite(number));
+}
+
+fn push_integer(out: &mut String, integer: i64) {
+    let mut digits = [0_u8; 20];
+    let mut at = digits.len();
+    let mut rest = integer.unsigned_abs();
+    loop {
+        at -= 1;
+        if let Some(slot) = digits.get_mut(at) {
+            *slot = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+        }
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if integer < 0 {
+        out.push('-');
+    }
+    out.push_str(core::str::from_utf8(digits.get(at..).unwrap_or_default()).unwrap_or_default());
+}
+
+/// Appends a quoted string, escaped as `JSON.stringify` does.
+pub fn write_string(out: &mut String, text: &str) {
+    out.push('"');
+    let mut from = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+            continue;
+        }
+        out.push_str(text.get(from..at).unwrap_or_default());
+        from = at + 1;
+        match byte {
+            b'"' => out.push_str("\\\""),
+            b'\\' => out.push_str("\\\\"),
+            0x08 => out.push_str("\\b"),
+            0x09 => out.push_str("\\t"),
+            0x0A => out.push_str("\\n"),
+            0x0C => out.push_str("\\f"),
+            0x0D => out.push_str("\\r"),
+            other => {
+                const HEX: [char; 16] =
+                    ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+                out.push_str("\\u00");
+                out.push(HEX.get(usize::from(other >> 4)).copied().unwrap_or('0'));
+                out.push(HEX.get(usize::from(other & 15)).copied().unwrap_or('0'));
+            }
+        }
+    }
+    out.push_str(text.get(from..).unwrap_or_default());
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_print_as_ecmascript_does() {
+        let table: [(f64, &str); 14] = [
+            (1.0, "1"),
+            (-0.0, "0"),
+            (0.1 + 0.2, "0.30000000000000004"),
+            (1e21, "1e+21"),
+            (123_456_789_012_345_680_000.0, "123456789012345680000"),
+            (1e-7, "1e-7"),
+            (0.000_001, "0.000001"),
+            (-1.5, "-1.5"),
+            (9_007_199_254_740_991.0, "9007199254740991"),
+            (-9_007_199_254_740_993.0, "-9007199254740992"),
+            (f64::INFINITY, "null"),
+            (f64::NAN, "null"),
+            (5e-324, "5e-324"),
+            (1_700_000_000_000.0, "1700000000000"),
+        ];
+        for (number, text) in table {
+            let mut out = String::new();
+            write_number(&mut out, number);
+            assert_eq!(out, text);
+        }
+    }
+
+    #[test]
+    fn strings_are_escaped() {
+        let mut out = String::new();
+        write_string(&mut out, "a\"\\\n\u{1}é\u{7f}😀\u{2028}");
+        assert_eq!(out, "\"a\\\"\\\\\\n\\u0001é\u{7f}😀\u{2028}\"");
+    }
+}
