@@ -28,9 +28,7 @@ pub fn deep_equal(left: &Value, right: &Value) -> bool {
         (Value::Array(a), Value::Array(b)) => {
             a.len() == b.len() && a.iter().zip(b).all(|(x, y)| deep_equal(x, y))
         }
-        (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len() && a.iter().all(|(name, x)| b.get(name).is_some_and(|y| deep_equal(x, y)))
-        }
+        (Value::Object(a), Value::Object(b)) => a == b,
         _ => identical(Some(left), Some(right)),
     }
 }

@@ -130,6 +130,13 @@ impl Object {
     }
 }
 
+/// Equality of member sets in the sense of [`crate::deep_equal`], whatever the order.
+impl PartialEq for Object {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.iter().all(|(name, value)| other.get(name).is_some_and(|v| v == value))
+    }
+}
+
 impl FromIterator<(CompactString, Value)> for Object {
     fn from_iter<I: IntoIterator<Item = (CompactString, Value)>>(members: I) -> Self {
         let mut object = Object::new();

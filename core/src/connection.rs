@@ -1,0 +1,581 @@
+//! The state machine of one connection.
+//!
+//! ```text
+//!            close(ServerShutdown)            replies done, or drain timeout
+//!   Open ───────────────────────────► Draining ───────────────────────┐
+//!    │                                    │ peer's close, end          ▼
+//!    │ violation, timeout, revocation     │ of stream             Closing (close frame queued)
+//!    ├────────────────────────────────────┼──────────────────────►    │ peer's close, end of stream,
+//!    │ peer's close, end of stream        ▼                           ▼ close timeout
+//!    └───────────────────────────────► Closed ◄────────────────────────
+//! ```
+//!
+//! Only this file changes the phase.
+
+mod flow;
+mod pipeline;
+
+use crate::{
+    AuthMode, AuthToken, Body, CloseReason, Config, Denied, Effect, Frame, Instant, Now, OpToken, Refusal,
+    Session, Shared, SubscribeToken, Text, Update,
+    frame::{self, Data},
+    heartbeat::{Beat, Heartbeat},
+    outbox::{Outbox, Replies},
+    refusal::Code,
+    request::RequestId,
+    subscriptions::{EndReason, Stream, SubId, Subscriptions},
+};
+use alloc::{collections::VecDeque, string::String, sync::Arc, vec::Vec};
+
+/// Who is at the other end.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Address as shown and as key of limits; `unknown` if there is none.
+    pub address: String,
+}
+
+impl Peer {
+    /// Names a peer by its address.
+    pub fn new(address: impl Into<String>) -> Self {
+        Self { address: address.into() }
+    }
+}
+
+/// What the framing layer received.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Message<'a> {
+    /// A text message, all fragments joined.
+    Text(&'a str),
+    /// A binary message.
+    Binary,
+    /// The peer's close frame.
+    Close(Option<u16>),
+    /// A message over the size limit.
+    TooLarge,
+    /// A text message that is not UTF-8.
+    InvalidUtf8,
+    /// A violation of the framing protocol.
+    Malformed,
+}
+
+impl<'a> Message<'a> {
+    /// Makes a text message of bytes that nobody has checked yet.
+    #[must_use]
+    pub fn from_text_bytes(bytes: &'a [u8]) -> Self {
+        core::str::from_utf8(bytes).map_or(Self::InvalidUtf8, Self::Text)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Phase {
+    Open,
+    Draining { reason: CloseReason, until: Instant },
+    Closing { reason: CloseReason, until: Instant },
+    Closed,
+}
+
+/// Protocol state of one peer: its messages in, frames and effects out.
+///
+/// `handle_*`, `reply*`, `push_*`, `close` take input: they never block, never fail and do bounded work; a peer's
+/// mistake is an outcome ([`Effect::Closed`] or an error frame), not an `Err`. `poll_*` hand out what is due.
+/// Calls are legal in any order; after [`Effect::Closed`] they do nothing. Execute the effects of a message before
+/// the next message is handled, so that checks against shared state see what earlier requests did.
+#[derive(Debug)]
+pub struct Connection {
+    config: Arc<Config>,
+    peer: Peer,
+    phase: Phase,
+    session: Option<Arc<Session>>,
+    /// When to look at the session's expiry again.
+    session_deadline: Option<Instant>,
+    /// The session expired by itself and the client has not been told yet.
+    expiry_untold: bool,
+    login_deadline: Option<Instant>,
+    replies: Replies,
+    /// A request under way must end before the next one may begin.
+    barrier: bool,
+    /// Requests behind the barrier, unparsed.
+    backlog: VecDeque<String>,
+    subscriptions: Subscriptions,
+    outbox: Outbox,
+    effects: VecDeque<Effect>,
+    heartbeat: Heartbeat,
+    /// Pushes are held back until the queue is short again.
+    congested: bool,
+    /// Since when the queue has been full without a byte leaving.
+    stalled_since: Option<Instant>,
+}
+
+impl Connection {
+    /// Accepts a peer: the welcome is queued.
+    #[must_use]
+    pub fn new(config: Arc<Config>, peer: Peer, now: Now) -> Self {
+        let requires_auth = config.requires_auth();
+        let login_deadline = config.auth_timeout.filter(|_| requires_auth).map(|span| now.mono + span);
+        let heartbeat = Heartbeat::new(config.heartbeat, now.mono);
+        let mut outbox = Outbox::default();
+        outbox.push(Frame::Text(frame::welcome(now.unix_ms, requires_auth)));
+        Self {
+            config,
+            peer,
+            phase: Phase::Open,
+            session: None,
+            session_deadline: None,
+            expiry_untold: false,
+            login_deadline,
+            replies: Replies::default(),
+            barrier: false,
+            backlog: VecDeque::new(),
+            subscriptions: Subscriptions::default(),
+            outbox,
+            effects: VecDeque::new(),
+            heartbeat,
+            congested: false,
+            stalled_since: None,
+        }
+    }
+
+    /// Turns a peer away after the handshake: a close frame and no welcome.
+    #[must_use]
+    pub fn refused(config: Arc<Config>, peer: Peer, now: Now, reason: CloseReason) -> Self {
+        let mut connection = Self::new(config, peer, now);
+        connection.outbox = Outbox::default();
+        connection.send_close(now, reason);
+        connection
+    }
+
+    /// Takes a message. Beyond the limit of requests in flight, which a caller that heeds
+    /// [`Connection::wants_read`] never reaches, requests are answered `BACKPRESSURE`.
+    pub fn handle_message(&mut self, now: Now, shared: &dyn Shared, message: Message<'_>) {
+        match (message, self.phase) {
+            (_, Phase::Closed) => {}
+            (Message::Close(_), Phase::Closing { reason, .. }) => self.finish(now, shared, reason),
+            (Message::Close(code), Phase::Open | Phase::Draining { .. }) => {
+                self.abandon_requests();
+                self.outbox.push(Frame::Close { code, reason: "" });
+                self.finish(now, shared, CloseReason::Peer(code));
+            }
+            (_, Phase::Closing { .. } | Phase::Draining { .. }) => {}
+            (Message::Text(text), Phase::Open) => self.take_text(now, shared, text),
+            (Message::Binary, Phase::Open) => self.close(now, shared, CloseReason::BinaryMessage),
+            (Message::TooLarge, Phase::Open) => self.close(now, shared, CloseReason::MessageTooLarge),
+            (Message::InvalidUtf8, Phase::Open) => self.close(now, shared, CloseReason::InvalidUtf8),
+            (Message::Malformed, Phase::Open) => self.close(now, shared, CloseReason::ProtocolError),
+        }
+    }
+
+    /// Takes the end or the failure of the transport.
+    pub fn handle_eof(&mut self, now: Now, shared: &dyn Shared) {
+        let reason = match self.phase {
+            Phase::Closed => return,
+            Phase::Closing { reason, .. } => reason,
+            Phase::Open | Phase::Draining { .. } => CloseReason::TransportLost,
+        };
+        self.outbox.clear();
+        self.finish(now, shared, reason);
+    }
+
+    /// Does what has become due. Early and repeated calls change nothing.
+    pub fn handle_timeout(&mut self, now: Now, shared: &dyn Shared) {
+        match self.phase {
+            Phase::Closed => return,
+            Phase::Closing { reason, until } => {
+                if until <= now.mono {
+                    self.finish(now, shared, reason);
+                }
+                return;
+            }
+            Phase::Draining { reason, until } => {
+                if until <= now.mono {
+                    self.close_now(now, shared, reason);
+                    return;
+                }
+            }
+            Phase::Open => {}
+        }
+        if self.session_deadline.is_some_and(|at| at <= now.mono) {
+            self.check_expiry(now, shared);
+        }
+        if self.login_deadline.is_some_and(|at| at <= now.mono) {
+            self.close_now(now, shared, CloseReason::AuthTimeout);
+            return;
+        }
+        if self.stall_deadline().is_some_and(|at| at <= now.mono) {
+            self.close_now(now, shared, CloseReason::SlowConsumer);
+            return;
+        }
+        match self.heartbeat.beat(now.mono, self.wants_read()) {
+            Beat::Nothing => {}
+            Beat::SendPing => {
+                self.outbox.push(Frame::Text(frame::ping(now.unix_ms)));
+                let write_timeout = self.config.backpressure.stall_timeout;
+                self.heartbeat.ping_queued(now.mono, self.outbox.total_bytes(), write_timeout);
+            }
+            Beat::PeerGone => self.close_now(now, shared, CloseReason::HeartbeatTimeout),
+        }
+    }
+
+    /// Answers a login.
+    pub fn reply_auth(
+        &mut self,
+        now: Now,
+        shared: &dyn Shared,
+        token: AuthToken,
+        verdict: Result<Session, Denied>,
+    ) {
+        if self.replies.id(token.0).is_none() {
+            return;
+        }
+        self.barrier = false;
+        let outcome = match verdict {
+            Ok(session) if session.is_expired(now.unix_ms) => {
+                Err(Refusal::new(Code::Unauthorized, "Token has expired"))
+            }
+            Ok(session) => {
+                let data = pipeline::session_json(&session, false);
+                self.set_session(now, shared, Some(Arc::new(session)));
+                Ok(Some(Data::Owned(data)))
+            }
+            Err(Denied::Invalid) => Err(Refusal::new(Code::Unauthorized, "Invalid token")),
+            Err(Denied::Revoked { user_id }) => {
+                if self.session.as_ref().is_some_and(|session| session.user_id == user_id) {
+                    self.set_session(now, shared, None);
+                }
+                Err(Refusal::new(Code::SessionRevoked, "Session has been revoked"))
+            }
+            Err(Denied::Other(refusal)) => Err(refusal),
+        };
+        self.fill(now, shared, token.0, outcome);
+    }
+
+    /// Answers an operation.
+    pub fn reply(&mut self, now: Now, shared: &dyn Shared, token: OpToken, outcome: Result<Body, Refusal>) {
+        if self.replies.id(token.0).is_none() {
+            return;
+        }
+        let outcome = outcome.map(|body| match body {
+            Body::Shared(text) => Some(Data::Shared(text)),
+            Body::Owned(text) => Some(Data::Owned(text)),
+            Body::Static(text) => Some(Data::Static(text)),
+            Body::Absent => None,
+        });
+        self.fill(now, shared, token.0, outcome);
+    }
+
+    /// Answers a subscribe with the initial state. Events have none: give version 0 without data.
+    pub fn reply_subscribe(
+        &mut self,
+        now: Now,
+        shared: &dyn Shared,
+        token: SubscribeToken,
+        outcome: Result<Update, Refusal>,
+    ) {
+        let SubscribeToken(number, subscription) = token;
+        let Some(id) = self.replies.id(number) else { return };
+        match outcome {
+            Ok(update) => {
+                let text = frame::subscribed(id, subscription, update.data.clone());
+                if let Some(Stream::Results { sent, .. }) =
+                    self.subscriptions.get_mut(subscription).map(|live| &mut live.stream)
+                {
+                    *sent = Some(update);
+                }
+                self.replies.fill(number, text, Some(subscription));
+                self.release_replies(now, shared);
+            }
+            Err(refusal) => {
+                if self.subscriptions.remove(subscription).is_some() {
+                    shared.release_subscriptions(1);
+                }
+                self.fill(now, shared, number, Err(refusal));
+            }
+        }
+    }
+
+    /// Tells the peer that the server stops in `grace_ms`.
+    pub fn handle_shutdown_notice(&mut self, grace_ms: u64) {
+        if self.phase == Phase::Open {
+            self.outbox.push(Frame::Text(frame::shutdown_notice(grace_ms)));
+        }
+    }
+
+    /// Revokes the session: it is cleared, waiting requests are discarded, the peer is told and closed.
+    pub fn revoke(&mut self, now: Now, shared: &dyn Shared) {
+        if matches!(self.phase, Phase::Open | Phase::Draining { .. }) {
+            self.abandon_requests();
+            self.set_session(now, shared, None);
+            self.outbox.push(Frame::Text(frame::session_revoked_notice()));
+            self.close_now(now, shared, CloseReason::SessionRevoked);
+        }
+    }
+
+    /// Closes the connection. Nothing received later is executed; requests received before are finished where the
+    /// reason is a shutdown or lies in the peer's own message.
+    pub fn close(&mut self, now: Now, shared: &dyn Shared, reason: CloseReason) {
+        if self.phase != Phase::Open {
+            return;
+        }
+        let graceful = matches!(
+            reason,
+            CloseReason::ServerShutdown
+                | CloseReason::BinaryMessage
+                | CloseReason::MessageTooLarge
+                | CloseReason::InvalidUtf8
+                | CloseReason::ProtocolError
+        );
+        if graceful && !(self.replies.is_empty() && self.backlog.is_empty()) {
+            self.phase = Phase::Draining { reason, until: now.mono + self.config.drain_timeout };
+        } else {
+            self.close_now(now, shared, reason);
+        }
+    }
+
+    /// Gives the next effect to execute.
+    #[must_use]
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// Gives the next frame in wire order. From now on its bytes count as held by the transport.
+    #[must_use]
+    pub fn poll_frame(&mut self) -> Option<Frame> {
+        self.outbox.pop()
+    }
+
+    /// The moment at which [`Connection::handle_timeout`] wants to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Closed => None,
+            Phase::Closing { until, .. } => Some(until),
+            Phase::Open | Phase::Draining { .. } => {
+                let until = if let Phase::Draining { until, .. } = self.phase { Some(until) } else { None };
+                [
+                    Some(self.heartbeat.deadline()),
+                    until,
+                    self.session_deadline,
+                    self.login_deadline,
+                    self.stall_deadline(),
+                ]
+                .into_iter()
+                .flatten()
+                .min()
+            }
+        }
+    }
+
+    /// Tells whether messages should be read; false lets the transport push back. A closing connection reads on, to
+    /// find the peer's close frame.
+    #[must_use]
+    pub fn wants_read(&self) -> bool {
+        match self.phase {
+            Phase::Closed => false,
+            Phase::Closing { .. } | Phase::Draining { .. } => true,
+            Phase::Open => {
+                let flow = &self.config.backpressure;
+                self.in_flight() < self.config.requests_in_flight_max
+                    && (flow.reject_requests || self.queued_bytes() < flow.buffered_bytes_max)
+            }
+        }
+    }
+
+    /// Tells whether the connection has ended; frames may still be waiting.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.phase == Phase::Closed
+    }
+
+    /// The identity that the connection speaks for.
+    #[must_use]
+    pub fn session(&self) -> Option<&Arc<Session>> {
+        self.session.as_ref()
+    }
+
+    /// The peer's address.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.peer.address
+    }
+
+    /// Numbers of query and of event subscriptions.
+    #[must_use]
+    pub fn subscription_counts(&self) -> (usize, usize) {
+        self.subscriptions.counts()
+    }
+
+    /// Requests under way or waiting.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.replies.len() + self.backlog.len()
+    }
+
+    /// Bytes accepted for the peer and not yet taken by the network.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.outbox.queued_bytes() + self.replies.bytes()
+    }
+
+    // ---- inner workings shared by the submodules ----
+
+    fn accepts_work(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Draining { .. })
+    }
+
+    fn fill(&mut self, now: Now, shared: &dyn Shared, number: u64, outcome: Result<Option<Data>, Refusal>) {
+        let Some(id) = self.replies.id(number) else { return };
+        let text = match outcome {
+            Ok(data) => frame::result(id, data),
+            Err(refusal) => frame::error(id, &refusal, self.config.expose_error_details),
+        };
+        self.replies.fill(number, text, None);
+        self.release_replies(now, shared);
+    }
+
+    /// Queues replies whose turn has come, then lets waiting requests begin.
+    fn release_replies(&mut self, now: Now, shared: &dyn Shared) {
+        while let Some((text, announces)) = self.replies.pop_ready() {
+            self.outbox.push(Frame::Text(text));
+            if let Some(subscription) = announces {
+                self.announce(shared, subscription);
+            }
+        }
+        if self.replies.is_empty() {
+            self.barrier = false;
+        }
+        while !self.barrier && self.accepts_work() {
+            let Some(text) = self.backlog.pop_front() else { break };
+            self.run_text(now, shared, &text);
+        }
+        self.finish_draining(now, shared);
+    }
+
+    /// Answers a request at once, or behind the ones that wait.
+    fn answer(&mut self, id: RequestId, text: Text) {
+        if self.replies.is_empty() {
+            self.outbox.push(Frame::Text(text));
+        } else {
+            let number = self.replies.open(id);
+            self.replies.fill(number, text, None);
+        }
+    }
+
+    fn answer_error(&mut self, id: RequestId, refusal: &Refusal) {
+        let text = frame::error(&id, refusal, self.config.expose_error_details);
+        self.answer(id, text);
+    }
+
+    fn set_session(&mut self, now: Now, shared: &dyn Shared, session: Option<Arc<Session>>) {
+        self.expiry_untold = false;
+        let required = self.config.requires_auth();
+        self.login_deadline = if session.is_none() && required {
+            self.config.auth_timeout.map(|span| now.mono + span)
+        } else {
+            None
+        };
+        self.session.clone_from(&session);
+        self.session_deadline = self.expiry_deadline(now);
+        if let Some(session) = &session {
+            let lost: Vec<SubId> = self
+                .subscriptions
+                .queries()
+                .filter(|(_, query)| {
+                    !crate::permissions::may_watch(&self.config.auth, session, query, shared)
+                })
+                .map(|(id, _)| id)
+                .collect();
+            for id in lost {
+                self.end_subscription(shared, id, EndReason::PermissionRevoked);
+            }
+        }
+        self.effects.push_back(Effect::SessionChanged(session));
+    }
+
+    /// Ends an expired session.
+    fn check_expiry(&mut self, now: Now, shared: &dyn Shared) {
+        if self.session.as_ref().is_some_and(|session| session.is_expired(now.unix_ms)) {
+            self.drop_session(now, shared, EndReason::SessionExpired);
+            self.expiry_untold = true;
+        } else {
+            self.session_deadline = self.expiry_deadline(now);
+        }
+    }
+
+    fn drop_session(&mut self, now: Now, shared: &dyn Shared, reason: EndReason) {
+        self.set_session(now, shared, None);
+        if self.config.requires_auth() {
+            let ids: Vec<SubId> = self.subscriptions.ids().collect();
+            for id in ids {
+                self.end_subscription(shared, id, reason);
+            }
+        }
+    }
+
+    fn expiry_deadline(&self, now: Now) -> Option<Instant> {
+        let expires_at_ms = self.session.as_ref()?.expires_at_ms?;
+        let wait_ms = expires_at_ms.saturating_add(1).saturating_sub(now.unix_ms);
+        Some(now.mono + core::time::Duration::from_millis(wait_ms))
+    }
+
+    fn stall_deadline(&self) -> Option<Instant> {
+        self.stalled_since.map(|since| since + self.config.backpressure.stall_timeout)
+    }
+
+    fn abandon_requests(&mut self) {
+        self.replies.clear();
+        self.backlog.clear();
+        self.barrier = false;
+    }
+
+    fn finish_draining(&mut self, now: Now, shared: &dyn Shared) {
+        if let Phase::Draining { reason, .. } = self.phase
+            && self.replies.is_empty()
+            && self.backlog.is_empty()
+        {
+            self.close_now(now, shared, reason);
+        }
+    }
+
+    /// Queues the close frame and drops everything that could still run.
+    fn close_now(&mut self, now: Now, shared: &dyn Shared, reason: CloseReason) {
+        self.abandon_requests();
+        self.drop_subscriptions(shared);
+        self.send_close(now, reason);
+        if reason == CloseReason::SlowConsumer {
+            self.finish(now, shared, reason);
+        }
+    }
+
+    fn send_close(&mut self, now: Now, reason: CloseReason) {
+        if let Some((code, text)) = reason.close_frame() {
+            self.outbox.push(Frame::Close { code, reason: text });
+        }
+        self.phase = Phase::Closing { reason, until: now.mono + self.config.close_timeout };
+    }
+
+    fn drop_subscriptions(&mut self, shared: &dyn Shared) {
+        let ids: Vec<SubId> = self.subscriptions.ids().collect();
+        shared.release_subscriptions(ids.len());
+        for subscription in ids {
+            self.subscriptions.remove(subscription);
+            self.effects.push_back(Effect::Unsubscribe { subscription });
+        }
+    }
+
+    fn finish(&mut self, _now: Now, shared: &dyn Shared, reason: CloseReason) {
+        self.abandon_requests();
+        self.drop_subscriptions(shared);
+        self.phase = Phase::Closed;
+        self.effects.push_back(Effect::Closed(reason));
+    }
+}
+
+impl Config {
+    /// Whether requests need a login, as the welcome tells.
+    #[must_use]
+    pub fn requires_auth(&self) -> bool {
+        match &self.auth {
+            AuthMode::None => false,
+            AuthMode::Token(token) => token.required,
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! From a text to a request: syntax, `type`, `id`, pongs.
+
+use crate::refusal::{Code, Refusal};
+use alloc::{borrow::Cow, string::String, vec::Vec};
+use noex_json::{CompactString, Member, ParseError, Raw, scan_object, write_number};
+
+/// The `id` of a request as it is echoed: canonical JSON text of a number.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct RequestId(CompactString);
+
+impl RequestId {
+    /// The id of errors that belong to no request.
+    pub(crate) const NONE: Self = Self(CompactString::const_new("0"));
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Reads a finite number. Integers of up to 64 bits keep all their digits.
+    fn read(raw: Raw<'_>) -> Option<Self> {
+        let number = raw.as_number().filter(|n| n.is_finite())?;
+        if number == 0.0 {
+            return Some(Self::NONE);
+        }
+        let text = raw.text();
+        if text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok() {
+            return Some(Self(text.into()));
+        }
+        let mut out = String::new();
+        write_number(&mut out, number);
+        Some(Self(out.into()))
+    }
+}
+
+/// The members of a message, as texts.
+#[derive(Debug)]
+pub(crate) struct Members<'a>(Vec<Member<'a>>);
+
+impl<'a> Members<'a> {
+    /// Finds a member; of repeated ones the last counts.
+    pub(crate) fn get(&self, name: &str) -> Option<Raw<'a>> {
+        self.0.iter().rev().find(|(n, _)| n == name).map(|(_, raw)| *raw)
+    }
+
+    /// Finds a member that is a string.
+    pub(crate) fn text(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.get(name).and_then(Raw::as_str)
+    }
+
+    /// Lists the members of a value that is an object.
+    pub(crate) fn of(raw: Raw<'a>) -> Option<Self> {
+        let mut members = Vec::new();
+        scan_object(raw.text(), usize::MAX, &mut members).ok().map(|()| Self(members))
+    }
+}
+
+/// A message that passed the checks on its envelope.
+#[derive(Debug)]
+pub(crate) enum Envelope<'a> {
+    /// The answer to a ping.
+    Pong,
+    /// A request.
+    Request { id: RequestId, kind: Cow<'a, str>, members: Members<'a> },
+}
+
+/// Reads the envelope of a message.
+pub(crate) fn read(text: &str, depth_max: usize) -> Result<Envelope<'_>, (RequestId, Refusal)> {
+    let mut members = Vec::with_capacity(8);
+    scan_object(text, depth_max, &mut members).map_err(|error| {
+        let message = match error {
+            ParseError::Syntax => "Invalid JSON",
+            ParseError::TooDeep => "Message nesting too deep",
+            ParseError::WrongType => "Message must be a JSON object",
+        };
+        (RequestId::NONE, Refusal::new(Code::ParseError, message))
+    })?;
+    let members = Members(members);
+    let id = members.get("id").and_then(RequestId::read);
+    let invalid = |id: Option<RequestId>, message: &'static str| {
+        (id.unwrap_or(RequestId::NONE), Refusal::new(Code::InvalidRequest, message))
+    };
+    let Some(kind) = members.text("type").filter(|kind| !kind.is_empty()) else {
+        return Err(invalid(id, "Message must include non-empty string \"type\""));
+    };
+    if kind == "pong" {
+        let valid = members.get("timestamp").and_then(Raw::as_number).is_some_and(f64::is_finite);
+        return if valid {
+            Ok(Envelope::Pong)
+        } else {
+            Err(invalid(None, "Pong must include finite numeric \"timestamp\""))
+        };
+    }
+    match id {
+        Some(id) => Ok(Envelope::Request { id, kind, members }),
+        None => Err(invalid(None, "Request must include finite numeric \"id\"")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id_of(text: &str) -> String {
+        match read(text, 16) {
+            Ok(Envelope::Request { id, .. }) => id.as_str().into(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn ids_are_echoed_canonically() {
+        for (literal, echoed) in [
+            ("1.0", "1"),
+            ("1e2", "100"),
+            ("-0", "0"),
+            ("0.0", "0"),
+            ("-1.5", "-1.5"),
+            ("9007199254740993", "9007199254740993"),
+            ("18446744073709551615", "18446744073709551615"),
+            ("-9223372036854775808", "-9223372036854775808"),
+            ("123456789012345678901", "123456789012345680000"),
+            ("1e21", "1e+21"),
+        ] {
+            assert_eq!(id_of(&alloc::format!("{{\"id\":{literal},\"type\":\"x\"}}")), echoed);
+        }
+    }
+
+    #[test]
+    fn checks_come_in_order() {
+        for (text, id, message) in [
+            ("", "0", "Invalid JSON"),
+            ("[{\"id\":1,\"type\":\"a\"}]", "0", "Message must be a JSON object"),
+            ("{\"id\":7}", "7", "Message must include non-empty string \"type\""),
+            ("{\"id\":\"7\",\"type\":\"\"}", "0", "Message must include non-empty string \"type\""),
+            ("{\"id\":3,\"type\":\"pong\"}", "0", "Pong must include finite numeric \"timestamp\""),
+            (
+                "{\"type\":\"pong\",\"timestamp\":1e999}",
+                "0",
+                "Pong must include finite numeric \"timestamp\"",
+            ),
+            ("{\"type\":\"x\",\"id\":1e400}", "0", "Request must include finite numeric \"id\""),
+            ("{\"type\":\"x\",\"a\":[[[[]]]],\"id\":1}", "0", "Message nesting too deep"),
+        ] {
+            let (got, refusal) = read(text, 4).expect_err("refused");
+            assert_eq!((got.as_str(), refusal.message.as_ref()), (id, message), "{text}");
+        }
+        assert!(matches!(read("{\"type\":\"pong\",\"timestamp\":-1}", 4), Ok(Envelope::Pong)));
+    }
+}
