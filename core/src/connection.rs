@@ -48,8 +48,8 @@ pub enum Message<'a> {
     Text(&'a str),
     /// A binary message.
     Binary,
-    /// The peer's close frame.
-    Close(Option<u16>),
+    /// The peer's close frame: its code and reason.
+    Close(Option<(u16, &'a str)>),
     /// A message over the size limit.
     TooLarge,
     /// A text message that is not UTF-8.
@@ -150,9 +150,11 @@ impl Connection {
         match (message, self.phase) {
             (_, Phase::Closed) => {}
             (Message::Close(_), Phase::Closing { reason, .. }) => self.finish(now, shared, reason),
-            (Message::Close(code), Phase::Open | Phase::Draining { .. }) => {
+            (Message::Close(echo), Phase::Open | Phase::Draining { .. }) => {
                 self.abandon_requests();
-                self.outbox.push(Frame::Close { code, reason: "" });
+                let code = echo.map(|(code, _)| code);
+                let reason = echo.map_or(String::new(), |(_, reason)| reason.into());
+                self.outbox.push(Frame::Close { code, reason: reason.into() });
                 self.finish(now, shared, CloseReason::Peer(code));
             }
             (_, Phase::Closing { .. } | Phase::Draining { .. }) => {}
@@ -547,7 +549,7 @@ impl Connection {
 
     fn send_close(&mut self, now: Now, reason: CloseReason) {
         if let Some((code, text)) = reason.close_frame() {
-            self.outbox.push(Frame::Close { code, reason: text });
+            self.outbox.push(Frame::Close { code, reason: text.into() });
         }
         self.phase = Phase::Closing { reason, until: now.mono + self.config.close_timeout };
     }

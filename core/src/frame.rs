@@ -1,7 +1,7 @@
 //! Frames to send, and the texts of the protocol's messages.
 
 use crate::{Refusal, SubId, refusal::Code, request::RequestId};
-use alloc::{string::String, sync::Arc};
+use alloc::{borrow::Cow, string::String, sync::Arc};
 use core::fmt::Write;
 use noex_json::write_string;
 
@@ -15,7 +15,7 @@ pub enum Frame {
         /// Close code; `None` = an empty close frame.
         code: Option<u16>,
         /// Reason, at most 123 bytes.
-        reason: &'static str,
+        reason: Cow<'static, str>,
     },
 }
 
