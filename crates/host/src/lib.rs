@@ -1,2 +1,39 @@
+//! What connections share, and the one driver that binds a connection to a byte stream.
+//!
+//! The [`Hub`] owns the registry, the limits, the engines and the routing of pushes. [`serve`] drives one accepted
+//! stream from the first byte to the last, generic over `futures-io` streams and a small [`Timer`]. Runtime crates
+//! add a listener, a timer and a way to spawn; nothing else.
+
 #![forbid(unsafe_code)]
-//! Placeholder.
+
+mod auth;
+mod backend;
+mod driver;
+mod handshake;
+mod hub;
+mod inbox;
+mod lifecycle;
+mod options;
+mod refusals;
+mod registry;
+mod shared;
+mod stats;
+mod timer;
+mod transport;
+
+pub use auth::{
+    AuthFailure, Authenticator, FnAuthenticator, PermissionCheck, StaticTokens, TokenExpiry, Verdict,
+};
+pub use backend::{EmbeddedStore, PushSink, StoreBackend};
+pub use driver::serve;
+pub use handshake::{AddressFilter, HandshakeConfig};
+pub use hub::Hub;
+pub use inbox::Inbox;
+pub use lifecycle::{run_expiry, stop};
+pub use noex_core as core;
+pub use noex_core::{CloseReason, Config as ConnectionConfig, Instant, Now, Session, SubId};
+pub use noex_store as store;
+pub use options::{Options, StartError};
+pub use registry::ConnectionInfo;
+pub use stats::ServerStats;
+pub use timer::Timer;

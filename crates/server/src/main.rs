@@ -1,3 +1,110 @@
+//! The `noex-server` binary: command line, config file, log, signals. Everything else is in the libraries.
+
 #![forbid(unsafe_code)]
-//! Placeholder.
-fn main() {}
+
+mod log;
+mod options;
+
+use async_signal::{Signal, Signals};
+use futures::StreamExt;
+use noex_config::{
+    Action, Config, LoadError, banner, load, parse_args, start_warnings, unsupported, version_text,
+};
+use noex_smol::{Server, StartError};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+fn main() -> ExitCode {
+    let cli = match parse_args(std::env::args_os().skip(1), &|name| std::env::var_os(name)) {
+        Ok(Action::Help) => return print(noex_config::HELP),
+        Ok(Action::Version) => return print(&version_text()),
+        Ok(Action::Run(cli)) => cli,
+        Err(error) => return fail(&error.to_string()),
+    };
+    let loaded = match load(&cli) {
+        Ok(loaded) => loaded,
+        Err(LoadError::File(text)) => return fail(&format!("Error loading config file: {text}")),
+        Err(LoadError::Invalid(problems)) => return fail_all(&problems),
+    };
+    let config = loaded.config;
+    let missing = unsupported(&config);
+    if !missing.is_empty() {
+        return fail_all(&missing);
+    }
+    log::start(&config.log);
+    for warning in &loaded.warnings {
+        tracing::warn!("{}", warning.trim_start_matches("Warning: "));
+    }
+    smol::block_on(run(config))
+}
+
+async fn run(config: Config) -> ExitCode {
+    if config.check {
+        return match noex_smol::check(options::of(&config)) {
+            Ok(()) => print("OK"),
+            Err(error) => start_failure(error),
+        };
+    }
+    let signals = Signals::new([Signal::Term, Signal::Int]);
+    let mut signals = match signals {
+        Ok(signals) => signals,
+        Err(error) => return fail(&format!("Fatal: cannot handle signals: {error}")),
+    };
+    let server = match Server::start(options::of(&config)).await {
+        Ok(server) => server,
+        Err(error) => return start_failure(error),
+    };
+    log::plain(&banner(&config, server.port()));
+    for warning in start_warnings(&config) {
+        tracing::warn!("{warning}");
+    }
+    if config.ready_line && print(&format!("READY {}", server.port())) != ExitCode::SUCCESS {
+        return ExitCode::FAILURE;
+    }
+    signals.next().await;
+    tracing::info!("Shutting down...");
+    let stop = server.stop(Duration::from_millis(config.shutdown.grace_period_ms));
+    let again = async {
+        signals.next().await;
+    };
+    match futures::future::select(std::pin::pin!(stop), std::pin::pin!(again)).await {
+        futures::future::Either::Left(_) => ExitCode::SUCCESS,
+        // Whoever insists does not want to wait: the threads may be busy, so the process ends here.
+        futures::future::Either::Right(_) => std::process::exit(1),
+    }
+}
+
+fn start_failure(error: StartError) -> ExitCode {
+    match error {
+        StartError::Definitions(problems) => fail_all(&problems),
+        StartError::Listen(error) => fail(&format!("Fatal: {error}")),
+        error @ (StartError::Randomness(_) | StartError::Thread(_) | _) => fail(&format!("Fatal: {error}")),
+    }
+}
+
+/// Writes a line to standard output, at once.
+fn print(text: &str) -> ExitCode {
+    let mut out = io::stdout().lock();
+    let text = text.trim_end_matches('\n');
+    if writeln!(out, "{text}").and_then(|()| out.flush()).is_ok() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn fail(text: &str) -> ExitCode {
+    // There is nobody to tell if the error stream is gone.
+    let _ = writeln!(io::stderr().lock(), "{}", text.trim_end_matches('\n'));
+    ExitCode::FAILURE
+}
+
+fn fail_all(problems: &[String]) -> ExitCode {
+    for problem in problems {
+        fail(&format!("Error: {problem}"));
+    }
+    ExitCode::FAILURE
+}

@@ -1,2 +1,42 @@
+//! Reactive in-memory store: schema-validated buckets, filters, transactions, and declarative queries whose
+//! subscribers learn of each change of the result.
+//!
+//! Pure and synchronous: time and randomness are arguments, nothing is read from the outside and no lock is taken.
+//! What may take long (a scan, the evaluation of a query) is prepared under the owner's lock as a value that holds an
+//! O(1) snapshot, and run outside of it.
+
 #![forbid(unsafe_code)]
-//! Placeholder.
+#![allow(clippy::result_large_err, reason = "an error names what clients are told; it is rare and moved only up the stack")]
+
+pub mod error;
+pub mod filter;
+pub mod query;
+pub mod schema;
+
+mod admin;
+mod collation;
+mod commit;
+mod index;
+mod key;
+mod plan;
+mod queries;
+mod read;
+mod record;
+mod references;
+mod router;
+mod stats;
+mod store;
+mod table;
+mod tables;
+mod transaction;
+mod views;
+
+pub use commit::{Change, Commit};
+pub use error::{ConflictReason, Issue, StoreError};
+pub use query::Function;
+pub use read::{Answer, Page, PreparedRead, ReadRequest};
+pub use record::Record;
+pub use stats::{BucketCounts, BucketStats, StoreStats};
+pub use store::{DuplicateInsert, Operation, OperationResult, Store, StoreOptions};
+pub use transaction::Random;
+pub use views::{EndReason, Evaluated, Evaluation, Published, Subscribed, SubscriberId, ViewState};

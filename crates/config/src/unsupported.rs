@@ -1,0 +1,36 @@
+//! What can be configured but not yet done.
+//!
+//! The configuration format is complete from the start; a server that quietly ignored a part of it would be less safe
+//! than one that refuses to start.
+
+use crate::auth::AuthConfig;
+use crate::config::{Config, Persistence, RulesConfig};
+
+/// Whether this version has the rule engine; decides what an absent `rules` key means.
+pub(crate) const RULES_AVAILABLE: bool = false;
+
+/// Lists what `config` asks for and this version lacks, one line each.
+pub fn unsupported(config: &Config) -> Vec<String> {
+    let persistence = match config.persistence {
+        Persistence::Memory => None,
+        Persistence::File { .. } => Some("persistence \"file\""),
+        Persistence::Sqlite { .. } => Some("persistence \"sqlite\""),
+    };
+    let auth = match config.auth {
+        AuthConfig::None | AuthConfig::Token(_) => None,
+        AuthConfig::BuiltIn(_) => Some("auth.builtIn"),
+    };
+    let rules = match config.rules {
+        RulesConfig::Default | RulesConfig::Off => None,
+        RulesConfig::On | RulesConfig::Definitions { .. } => (!RULES_AVAILABLE).then_some("rules"),
+    };
+    let audit = config.audit.as_ref().map(|_| "audit");
+    let revocation = config.revocation.map(|_| "revocation");
+    // Switched off is what this version does anyway.
+    let procedures = config.procedures.as_ref().filter(|procedures| procedures.enabled).map(|_| "procedures");
+    [persistence, auth, rules, audit, revocation, procedures]
+        .into_iter()
+        .flatten()
+        .map(|what| format!("{what} is not available in this version"))
+        .collect()
+}

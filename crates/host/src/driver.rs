@@ -1,0 +1,472 @@
+//! The life of one accepted stream: handshake, then the loop that binds it to the protocol machine.
+//!
+//! A turn reads what the socket holds, up to a limit, executes the effects, and flushes once. No turn blocks; after
+//! a few turns other tasks get theirs.
+
+use crate::{
+    AuthFailure, Hub, Timer, Verdict,
+    handshake::{self, Acceptance, Decision, Response},
+    inbox::Pending as Mail,
+    registry::Entry,
+    transport::{Incoming, Transport},
+};
+use futures::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt,
+    future::{BoxFuture, Either, poll_fn, select},
+};
+use noex_core::{
+    AuthToken, CloseReason, Connection, Denied, Effect, Instant, Message, Now, Peer, Refusal, Session,
+    Source, Update,
+};
+use std::{
+    future::Future,
+    net::IpAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+/// Time for a complete upgrade request.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Messages handled before the answers are flushed.
+const MESSAGES_PER_TURN_MAX: usize = 128;
+/// Turns before other tasks get a chance.
+const TURNS_MAX: usize = 4;
+
+/// Serves one accepted stream until it is closed. `peer` is the address of its other end.
+pub async fn serve<S, T>(hub: Arc<Hub>, mut stream: S, peer: Option<IpAddr>, mut timer: T)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timer,
+{
+    let mut received = Vec::new();
+    let refusal = match handshake(&hub, &mut stream, peer, &mut timer, &mut received).await {
+        Err(refusal) => refusal,
+        Ok(acceptance) if hub.registry.reserve(hub.options.connections_max) => {
+            let place = Place(Arc::clone(&hub));
+            received.drain(..acceptance.head_len.min(received.len()));
+            let peer = acceptance
+                .forwarded_for
+                .or_else(|| peer.map(|ip| ip.to_string()))
+                .unwrap_or_else(|| "unknown".to_owned());
+            if stream.write_all(acceptance.response.as_bytes()).await.is_ok() {
+                let transport = Transport::new(stream, received, hub.options.payload_bytes_max).await;
+                converse(&hub, transport, peer, timer).await;
+            }
+            drop(place);
+            return;
+        }
+        Ok(_) => Some(Response::FULL),
+    };
+    if let Some(response) = refusal {
+        let deadline = timer.now().mono + hub.connection_config.close_timeout;
+        let farewell = async {
+            if stream.write_all(&response.to_bytes()).await.is_ok() && stream.close().await.is_ok() {
+                // Until the peer has seen the answer: unread data at a close would reset the connection.
+                let mut scratch = [0; 1024];
+                while matches!(stream.read(&mut scratch).await, Ok(1..)) {}
+            }
+        };
+        before(&mut timer, deadline, farewell).await;
+    }
+}
+
+/// A reserved place among the server's connections.
+struct Place(Arc<Hub>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.registry.unreserve();
+    }
+}
+
+/// Runs a future until it ends or a deadline passes.
+async fn before<T: Timer, F: Future>(timer: &mut T, deadline: Instant, work: F) -> Option<F::Output> {
+    timer.arm(Some(deadline));
+    let work = pin!(work);
+    let outcome = match select(work, poll_fn(|cx| timer.poll_expired(cx))).await {
+        Either::Left((output, _)) => Some(output),
+        Either::Right(_) => None,
+    };
+    timer.arm(None);
+    outcome
+}
+
+/// Reads and judges the upgrade request. `Err(None)`: the peer has gone.
+async fn handshake<S, T>(
+    hub: &Hub,
+    stream: &mut S,
+    peer: Option<IpAddr>,
+    timer: &mut T,
+    received: &mut Vec<u8>,
+) -> Result<Acceptance, Option<Response>>
+where
+    S: AsyncRead + Unpin,
+    T: Timer,
+{
+    let deadline = timer.now().mono + HANDSHAKE_TIMEOUT;
+    let reading = async {
+        let mut chunk = [0; 2048];
+        loop {
+            match stream.read(&mut chunk).await {
+                Ok(0) | Err(_) => return Err(None),
+                Ok(n) => received.extend_from_slice(chunk.get(..n).unwrap_or_default()),
+            }
+            match handshake::judge(&hub.options.handshake, received, peer) {
+                Decision::ReadMore => {}
+                Decision::Refuse(response) => return Err(Some(response)),
+                Decision::Accept(acceptance) => return Ok(acceptance),
+            }
+        }
+    };
+    before(timer, deadline, reading).await.unwrap_or(Err(Some(Response::TIMEOUT)))
+}
+
+/// Speaks the protocol until the connection has ended.
+async fn converse<S, T>(hub: &Arc<Hub>, transport: Transport<S>, address: String, timer: T)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timer,
+{
+    let now = timer.now();
+    let config = Arc::clone(&hub.connection_config);
+    let admitted = if hub.is_stopping() {
+        Err(CloseReason::ServerShuttingDown)
+    } else {
+        let per_address_max = hub.options.connections_per_address_max;
+        hub.registry
+            .admit(&address, now.unix_ms, per_address_max)
+            .map_err(|_| CloseReason::TooManyConnections)
+    };
+    let (entry, connection) = match admitted {
+        Ok(entry) => (Some(entry), Connection::new(config, Peer::new(address), now)),
+        Err(reason) => (None, Connection::refused(config, Peer::new(address), now, reason)),
+    };
+    let mut drive = Drive {
+        hub: Arc::clone(hub),
+        member: entry.map(|entry| Member { hub: Arc::clone(hub), entry }),
+        connection,
+        transport,
+        timer,
+        armed: None,
+        login: None,
+        executed: false,
+        shut: false,
+        closed: None,
+    };
+    let reason = (&mut drive).await;
+    tracing::debug!(?reason, "connection closed");
+    drive.farewell(reason).await;
+}
+
+/// Membership in the registry, for as long as the TCP connection lives.
+struct Member {
+    hub: Arc<Hub>,
+    entry: Arc<Entry>,
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.hub.registry.remove(&self.entry);
+    }
+}
+
+type LoginFuture = BoxFuture<'static, Result<Option<Session>, AuthFailure>>;
+
+struct Drive<S, T> {
+    hub: Arc<Hub>,
+    member: Option<Member>,
+    connection: Connection,
+    transport: Transport<S>,
+    timer: T,
+    /// What the timer is set to, if that is known.
+    armed: Option<Option<Instant>>,
+    login: Option<(AuthToken, LoginFuture)>,
+    /// Engine calls were executed since the last delivery of pushes.
+    executed: bool,
+    /// The sending direction has been ended.
+    shut: bool,
+    closed: Option<CloseReason>,
+}
+
+impl<S, T> Future for Drive<S, T>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timer,
+{
+    type Output = CloseReason;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        let this = self.get_mut();
+        // A panic ends this connection and no other.
+        catch_unwind(AssertUnwindSafe(|| this.step(cx))).unwrap_or_else(|_| {
+            let who = this.member.as_ref().map_or_else(String::new, |member| member.entry.to_string());
+            tracing::error!(connection = %who, "panic while serving a connection; it is closed");
+            let now = this.timer.now();
+            let _ = catch_unwind(AssertUnwindSafe(|| {
+                this.connection.handle_eof(now, &*this.hub);
+                this.execute_effects(now);
+            }));
+            Poll::Ready(CloseReason::InternalError)
+        })
+    }
+}
+
+impl<S, T> Drive<S, T>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timer,
+{
+    fn step(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        if let Some(member) = &self.member {
+            member.entry.inbox.register(cx.waker());
+        }
+        for _ in 0..TURNS_MAX {
+            let now = self.timer.now();
+            let mut progress = false;
+            // The clock decides, the timer only wakes.
+            if self.connection.poll_timeout().is_some_and(|at| at <= now.mono) {
+                self.connection.handle_timeout(now, &*self.hub);
+                progress = true;
+            }
+            progress |= self.take_mail(now) | self.poll_login(cx, now);
+            let (read_some, drained) = self.read(cx, now);
+            self.execute_effects(now);
+            progress |= read_some | self.deliver(now);
+            self.queue_frames();
+            progress |= self.flush(cx, now);
+            if let Some(reason) = self.closed {
+                return Poll::Ready(reason);
+            }
+            // Reading may have been paused, or stopped at the limit of a turn.
+            if progress || (self.connection.wants_read() && !drained) {
+                continue;
+            }
+            let next = self.connection.poll_timeout();
+            if self.armed != Some(next) {
+                self.timer.arm(next);
+                self.armed = Some(next);
+            }
+            if self.timer.poll_expired(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.armed = None;
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Takes what others left in the mailbox.
+    fn take_mail(&mut self, now: Now) -> bool {
+        let Some(mail) = self.member.as_ref().and_then(|member| member.entry.inbox.take()) else {
+            return false;
+        };
+        let Mail { results, ended, shutdown_notice_ms, close, revoked } = mail;
+        for (subscription, update) in results {
+            let _ = self.connection.push_result(subscription, update);
+        }
+        for (subscription, reason) in ended {
+            self.connection.end_subscription(&*self.hub, subscription, reason);
+        }
+        if let Some(grace_ms) = shutdown_notice_ms {
+            self.connection.handle_shutdown_notice(grace_ms);
+        }
+        if revoked {
+            self.login = None;
+            self.connection.revoke(now, &*self.hub);
+        }
+        if let Some(reason) = close {
+            self.connection.close(now, &*self.hub, reason);
+        }
+        self.execute_effects(now);
+        self.queue_frames();
+        true
+    }
+
+    fn poll_login(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
+        let Some((_, answer)) = &mut self.login else { return false };
+        let Poll::Ready(answer) = answer.as_mut().poll(cx) else { return false };
+        if let Some((token, _)) = self.login.take() {
+            self.reply_login(now, token, answer);
+        }
+        self.execute_effects(now);
+        true
+    }
+
+    fn reply_login(&mut self, now: Now, token: AuthToken, answer: Result<Option<Session>, AuthFailure>) {
+        let verdict = match answer {
+            Ok(Some(session)) => Ok(session),
+            Ok(None) => Err(Denied::Invalid),
+            Err(failure) => {
+                tracing::error!("authenticator failed: {failure}");
+                Err(Denied::Other(Refusal::internal()))
+            }
+        };
+        self.connection.reply_auth(now, &*self.hub, token, verdict);
+    }
+
+    /// Reads messages up to the limit; tells whether there were some, and whether the socket has no more.
+    fn read(&mut self, cx: &mut Context<'_>, now: Now) -> (bool, bool) {
+        for count in 0..MESSAGES_PER_TURN_MAX {
+            if !self.connection.wants_read() {
+                return (count > 0, false);
+            }
+            let Poll::Ready(incoming) = self.transport.poll_message(cx) else { return (count > 0, true) };
+            let message = match &incoming {
+                Incoming::Text(text) => Message::Text(text.as_str()),
+                Incoming::Binary => Message::Binary,
+                Incoming::Close(close) => {
+                    Message::Close(close.as_ref().map(|(code, reason)| (*code, reason.as_str())))
+                }
+                Incoming::TooLarge => Message::TooLarge,
+                Incoming::InvalidUtf8 => Message::InvalidUtf8,
+                Incoming::Malformed => Message::Malformed,
+                Incoming::End => {
+                    self.connection.handle_eof(now, &*self.hub);
+                    return (true, true);
+                }
+            };
+            self.connection.handle_message(now, &*self.hub, message);
+            // At once, so that the next message is judged by what this one did.
+            self.execute_effects(now);
+            self.queue_frames();
+        }
+        (true, false)
+    }
+
+    fn execute_effects(&mut self, now: Now) {
+        while let Some(effect) = self.connection.poll_effect() {
+            self.execute(now, effect);
+        }
+    }
+
+    fn execute(&mut self, now: Now, effect: Effect) {
+        let hub = Arc::clone(&self.hub);
+        match effect {
+            Effect::Store { token, call } => {
+                self.executed = true;
+                let outcome = hub.store_call(now, call);
+                self.connection.reply(now, &*hub, token, outcome);
+            }
+            Effect::Authenticate { token, credential } => {
+                match hub.authenticator().map(|auth| auth.authenticate(&credential, now.unix_ms)) {
+                    None => self.reply_login(now, token, Ok(None)),
+                    Some(Verdict::Ready(answer)) => self.reply_login(now, token, answer),
+                    Some(Verdict::Later(answer)) => self.login = Some((token, answer)),
+                }
+            }
+            Effect::Server { token, call } => {
+                let answer = hub.answer(now, call);
+                self.connection.reply(now, &*hub, token, Ok(answer));
+            }
+            Effect::Subscribe { token, subscription, source } => {
+                self.executed = true;
+                let outcome = match (source, &self.member) {
+                    (Source::Query { query, params }, Some(member)) => {
+                        hub.subscribe(now, &member.entry, subscription, &query, params.as_ref())
+                    }
+                    (Source::Query { .. } | Source::Events { .. }, _) => {
+                        Err::<Update, _>(Refusal::internal())
+                    }
+                };
+                self.connection.reply_subscribe(now, &*hub, token, outcome);
+                self.note_subscriptions();
+            }
+            Effect::Unsubscribe { subscription } => {
+                hub.unsubscribe(subscription);
+                self.note_subscriptions();
+            }
+            Effect::SessionChanged(session) => {
+                if let Some(member) = &self.member {
+                    member.entry.set_session(session);
+                }
+            }
+            Effect::Closed(reason) => self.closed = Some(reason),
+            Effect::Rules { token, .. } => {
+                self.connection.reply(now, &*hub, token, Err(Refusal::internal()));
+            }
+            // The enum may grow; an effect that is not known here cannot be answered.
+            other => tracing::error!(?other, "effect without an executor"),
+        }
+    }
+
+    fn note_subscriptions(&self) {
+        if let Some(member) = &self.member {
+            member.entry.set_subscriptions(self.connection.subscription_counts());
+        }
+    }
+
+    /// Lets the engines deliver what this turn changed, to this connection among others. True if there is more to do.
+    fn deliver(&mut self, now: Now) -> bool {
+        if !std::mem::take(&mut self.executed) {
+            return false;
+        }
+        self.executed = self.hub.flush(now);
+        self.take_mail(now) | self.executed
+    }
+
+    fn queue_frames(&mut self) {
+        while let Some(frame) = self.connection.poll_frame() {
+            self.transport.queue(frame);
+        }
+    }
+
+    /// Writes what the network takes and tells the machine; true if that gave it more to do.
+    fn flush(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
+        let flushed = self.transport.poll_flush(cx);
+        if let Poll::Ready(Err(error)) = &flushed {
+            tracing::debug!("write failed: {error}");
+            self.connection.handle_eof(now, &*self.hub);
+            self.execute_effects(now);
+            return true;
+        }
+        self.connection.handle_buffered(now, self.transport.buffered());
+        let mut progress = false;
+        while let Some(frame) = self.connection.poll_frame() {
+            self.transport.queue(frame);
+            progress = true;
+        }
+        // A peer whose frames are no longer understood learns from the end of the stream that all is said.
+        if flushed.is_ready()
+            && !progress
+            && !self.shut
+            && self.transport.is_deaf()
+            && self.transport.is_closing()
+        {
+            self.shut = self.transport.poll_shutdown(cx).is_ready();
+        }
+        progress
+    }
+
+    /// Lets the peer see the last frames, for a bounded time.
+    async fn farewell(mut self, reason: CloseReason) {
+        if matches!(
+            reason,
+            CloseReason::TransportLost | CloseReason::SlowConsumer | CloseReason::InternalError
+        ) {
+            poll_fn(|cx| {
+                let _ = self.transport.poll_flush(cx);
+                Poll::Ready(())
+            })
+            .await;
+            return;
+        }
+        let deadline = self.timer.now().mono + self.hub.connection_config.close_timeout;
+        let transport = &mut self.transport;
+        let mut flushed = false;
+        let last = poll_fn(move |cx| {
+            if !flushed {
+                let Poll::Ready(outcome) = transport.poll_flush(cx) else { return Poll::Pending };
+                if outcome.is_err() {
+                    return Poll::Ready(());
+                }
+                flushed = true;
+                let _ = transport.poll_shutdown(cx);
+            }
+            transport.poll_discard(cx).map(|_| ())
+        });
+        before(&mut self.timer, deadline, last).await;
+    }
+}

@@ -1,0 +1,282 @@
+//! Everything that the connections of one server share.
+
+use crate::{
+    Authenticator, ConnectionInfo, EmbeddedStore, Options, ServerStats, StartError, StoreBackend,
+    backend::PushSink,
+    inbox::Inbox,
+    registry::{Entry, Registry},
+    shared::Limits,
+};
+use futures::task::AtomicWaker;
+use noex_core::{AuthMode, Body, EndReason, Instant, Now, Refusal, ServerCall, StoreCall, SubId, Update};
+use noex_json::{Object, Value};
+use noex_store::{Store, StoreError};
+use parking_lot::Mutex;
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
+    },
+};
+
+/// Shared state of a server: registry, limits, engines, routes of pushes.
+pub struct Hub {
+    pub(crate) options: Options,
+    pub(crate) connection_config: Arc<noex_core::Config>,
+    pub(crate) registry: Registry,
+    pub(crate) limits: Limits,
+    pub(crate) store: Arc<dyn StoreBackend>,
+    embedded: Arc<EmbeddedStore>,
+    pub(crate) stopping: AtomicBool,
+    /// Wakes the task that expires records, when the next expiry may have come nearer.
+    pub(crate) expiry_changed: AtomicWaker,
+    /// What that task sleeps for, in ms since the Unix epoch.
+    pub(crate) expiry_armed_ms: AtomicU64,
+    routes: Routes,
+    started_at: Instant,
+    port: AtomicU16,
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl Hub {
+    /// Checks the options, defines buckets and queries.
+    ///
+    /// # Errors
+    /// All problems of the definitions.
+    pub fn new(options: Options, now: Now) -> Result<Arc<Self>, StartError> {
+        let embedded = EmbeddedStore::new(options.store.clone(), options.compat_error_codes)
+            .map_err(|error| StartError::Randomness(error.to_string()))?;
+        let problems = define(&embedded, &options, now.unix_ms);
+        if !problems.is_empty() {
+            return Err(StartError::Definitions(problems));
+        }
+        let embedded = Arc::new(embedded);
+        Ok(Arc::new(Self {
+            connection_config: Arc::new(options.connection.clone()),
+            registry: Registry::default(),
+            limits: Limits::new(&options),
+            store: Arc::clone(&embedded) as Arc<dyn StoreBackend>,
+            embedded,
+            stopping: AtomicBool::new(false),
+            expiry_changed: AtomicWaker::new(),
+            expiry_armed_ms: AtomicU64::new(u64::MAX),
+            routes: Routes::default(),
+            started_at: now.mono,
+            port: AtomicU16::new(options.port),
+            options,
+        }))
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Uses the store directly and delivers what changed to subscribers.
+    pub fn with_store<R>(&self, now: Now, use_it: impl FnOnce(&mut Store) -> R) -> R {
+        let outcome = self.embedded.with_store(use_it);
+        while self.flush(now) {}
+        outcome
+    }
+
+    /// Number of open connections.
+    #[must_use]
+    pub fn connection_count(&self) -> usize {
+        self.registry.len()
+    }
+
+    /// Lists open connections in order of arrival.
+    #[must_use]
+    pub fn connections(&self) -> Vec<ConnectionInfo> {
+        self.registry.entries().iter().map(|entry| entry.info()).collect()
+    }
+
+    /// The port that is listened on.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port.load(Ordering::Relaxed)
+    }
+
+    /// Notes the actual port.
+    pub fn set_port(&self, port: u16) {
+        self.port.store(port, Ordering::Relaxed);
+    }
+
+    /// Tells whether a stop has begun.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Closes all connections of a user with `session_revoked`; gives their number.
+    pub fn revoke_session(&self, user_id: &str) -> usize {
+        let entries = self.registry.entries();
+        let own =
+            |entry: &&Arc<Entry>| entry.info().session.is_some_and(|session| session.user_id == user_id);
+        entries.iter().filter(own).map(|entry| entry.inbox.revoke()).count()
+    }
+
+    /// Counters and settings.
+    #[must_use]
+    pub fn stats(&self, now: Now) -> ServerStats {
+        let connections = self.connections();
+        ServerStats {
+            name: self.options.name.clone(),
+            host: self.options.host.clone(),
+            port: self.port(),
+            uptime_ms: u64::try_from(now.mono.since(self.started_at).as_millis()).unwrap_or(u64::MAX),
+            connection_count: connections.len(),
+            authenticated_count: connections.iter().filter(|info| info.session.is_some()).count(),
+            store_subscriptions: connections.iter().map(|info| info.store_subscriptions).sum(),
+            rules_subscriptions: connections.iter().map(|info| info.rules_subscriptions).sum(),
+            auth_enabled: !matches!(self.options.connection.auth, AuthMode::None),
+            rate_limit_enabled: self.limits.is_limited(),
+            rules_enabled: self.options.connection.rules,
+            store: self.store.stats(),
+        }
+    }
+
+    pub(crate) fn authenticator(&self) -> Option<&Arc<dyn Authenticator>> {
+        self.options.authenticator.as_ref()
+    }
+
+    pub(crate) fn answer(&self, now: Now, call: ServerCall) -> Body {
+        let value = match call {
+            ServerCall::Stats => self.stats(now).to_value(),
+            ServerCall::Connections => {
+                Value::Array(self.connections().iter().map(crate::stats::connection_value).collect())
+            }
+            // Anything that is asked of a server that works is answered by the fact.
+            ServerCall::Health | _ => {
+                let mut health = Object::new();
+                health.set("status", "ok");
+                #[expect(clippy::cast_precision_loss, reason = "ms of uptime")]
+                health.set("uptimeMs", now.mono.since(self.started_at).as_millis() as f64);
+                Value::Object(health)
+            }
+        };
+        Body::Owned(value.to_json())
+    }
+
+    /// Starts watching a query for a connection.
+    pub(crate) fn subscribe(
+        &self,
+        now: Now,
+        entry: &Arc<Entry>,
+        subscription: SubId,
+        query: &str,
+        params: Option<&Value>,
+    ) -> Result<Update, Refusal> {
+        self.routes.insert(subscription, Arc::clone(entry));
+        let outcome = self.store.subscribe(now.unix_ms, subscription, query, params, &self.routes);
+        if outcome.is_err() {
+            self.routes.remove(subscription);
+        }
+        outcome
+    }
+
+    pub(crate) fn unsubscribe(&self, subscription: SubId) {
+        if self.routes.remove(subscription) {
+            self.store.unsubscribe(subscription);
+        }
+    }
+
+    /// Delivers what earlier calls changed; true if more is left.
+    pub fn flush(&self, now: Now) -> bool {
+        let more = self.store.flush(now.unix_ms, &self.routes);
+        if self.next_expiry_ms().is_some_and(|at| at < self.expiry_armed_ms.load(Ordering::Acquire)) {
+            self.expiry_changed.wake();
+        }
+        more
+    }
+
+    pub(crate) fn next_expiry_ms(&self) -> Option<u64> {
+        self.store.next_expiry_ms()
+    }
+
+    pub(crate) fn expire(&self, now: Now) {
+        self.store.expire(now.unix_ms);
+        while self.flush(now) {}
+    }
+
+    pub(crate) fn store_call(&self, now: Now, call: StoreCall) -> Result<Body, Refusal> {
+        self.store.call(now.unix_ms, call)
+    }
+}
+
+/// Defines what the options name and gives all problems.
+fn define(store: &EmbeddedStore, options: &Options, now_ms: u64) -> Vec<String> {
+    let parse = |text: &str| noex_json::parse(text, 128).ok().and_then(|value| value.as_object().cloned());
+    let mut problems = Vec::new();
+    let mut note = |kind: &str, name: &str, outcome: Result<(), String>| {
+        if let Err(text) = outcome {
+            problems.push(format!("{kind}.{name}: {text}"));
+        }
+    };
+    let text = |error: StoreError| error.to_string();
+    for (name, definition) in &options.buckets {
+        let config = parse(definition).ok_or_else(|| "must be object".to_owned());
+        let outcome = config
+            .and_then(|config| store.with_store(|s| s.define_bucket(now_ms, name, &config).map_err(text)));
+        note("buckets", name, outcome);
+    }
+    for (name, definition) in &options.queries {
+        let config = parse(definition).ok_or_else(|| "must be object".to_owned());
+        let outcome =
+            config.and_then(|config| store.with_store(|s| s.define_query(name, &config).map_err(text)));
+        note("queries", name, outcome);
+    }
+    problems
+}
+
+/// Which connection a subscription belongs to, sharded so that connections do not wait for each other.
+#[derive(Debug)]
+struct Routes {
+    shards: [Mutex<HashMap<SubId, Arc<Entry>>>; 16],
+}
+
+impl Default for Routes {
+    fn default() -> Self {
+        Self { shards: std::array::from_fn(|_| Mutex::default()) }
+    }
+}
+
+impl Routes {
+    fn shard(&self, subscription: SubId) -> &Mutex<HashMap<SubId, Arc<Entry>>> {
+        let index = usize::try_from(subscription.0 % 16).unwrap_or(0);
+        self.shards.get(index).unwrap_or(&self.shards[0])
+    }
+
+    fn insert(&self, subscription: SubId, entry: Arc<Entry>) {
+        self.shard(subscription).lock().insert(subscription, entry);
+    }
+
+    fn remove(&self, subscription: SubId) -> bool {
+        self.shard(subscription).lock().remove(&subscription).is_some()
+    }
+
+    fn with(&self, subscription: SubId, put: impl FnOnce(&Inbox)) {
+        let entry = self.shard(subscription).lock().get(&subscription).cloned();
+        if let Some(entry) = entry {
+            put(&entry.inbox);
+        }
+    }
+}
+
+impl PushSink for Routes {
+    fn result(&self, subscription: SubId, update: Update) {
+        self.with(subscription, |inbox| inbox.push_result(subscription, update));
+    }
+
+    fn ended(&self, subscription: SubId, reason: EndReason) {
+        self.with(subscription, |inbox| inbox.end_subscription(subscription, reason));
+    }
+}

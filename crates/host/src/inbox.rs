@@ -1,0 +1,88 @@
+//! What others have for a connection: pushes, ended subscriptions, orders to stop.
+//!
+//! Bounded by the connection's subscriptions: per subscription only the latest result is kept.
+
+use futures::task::AtomicWaker;
+use indexmap::IndexMap;
+use noex_core::{CloseReason, EndReason, SubId, Update};
+use parking_lot::Mutex;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    task::Waker,
+};
+
+/// Mailbox of one connection.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    pending: Mutex<Pending>,
+    /// Spares the connection the lock while nothing is there.
+    filled: AtomicBool,
+    waker: AtomicWaker,
+}
+
+/// Contents of a mailbox.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    pub(crate) results: IndexMap<SubId, Update>,
+    pub(crate) ended: Vec<(SubId, EndReason)>,
+    pub(crate) shutdown_notice_ms: Option<u64>,
+    pub(crate) close: Option<CloseReason>,
+    pub(crate) revoked: bool,
+}
+
+impl Inbox {
+    pub(crate) fn register(&self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+
+    /// Takes everything, if there is anything.
+    pub(crate) fn take(&self) -> Option<Pending> {
+        if !self.filled.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut pending = self.pending.lock();
+        self.filled.store(false, Ordering::Release);
+        Some(std::mem::take(&mut *pending))
+    }
+
+    pub(crate) fn push_result(&self, subscription: SubId, update: Update) {
+        self.put(|pending| match pending.results.entry(subscription) {
+            indexmap::map::Entry::Occupied(mut held) => {
+                if held.get().version < update.version {
+                    held.insert(update);
+                }
+            }
+            indexmap::map::Entry::Vacant(place) => {
+                place.insert(update);
+            }
+        });
+    }
+
+    pub(crate) fn end_subscription(&self, subscription: SubId, reason: EndReason) {
+        self.put(|pending| {
+            pending.results.shift_remove(&subscription);
+            pending.ended.push((subscription, reason));
+        });
+    }
+
+    pub(crate) fn announce_shutdown(&self, grace_ms: u64) {
+        self.put(|pending| pending.shutdown_notice_ms = Some(grace_ms));
+    }
+
+    pub(crate) fn close(&self, reason: CloseReason) {
+        self.put(|pending| pending.close = Some(reason));
+    }
+
+    pub(crate) fn revoke(&self) {
+        self.put(|pending| pending.revoked = true);
+    }
+
+    fn put(&self, change: impl FnOnce(&mut Pending)) {
+        {
+            let mut pending = self.pending.lock();
+            change(&mut pending);
+            self.filled.store(true, Ordering::Release);
+        }
+        self.waker.wake();
+    }
+}

@@ -1,0 +1,58 @@
+//! The tasks of a server beside its connections: expiry of records, and the stop.
+
+use crate::{Hub, Timer};
+use futures::future::poll_fn;
+use noex_core::CloseReason;
+use std::{sync::atomic::Ordering, task::Poll, time::Duration};
+
+/// Removes expired records at their deadlines, for as long as it is polled.
+pub async fn run_expiry<T: Timer>(hub: &Hub, mut timer: T) {
+    poll_fn(|cx| {
+        loop {
+            hub.expiry_changed.register(cx.waker());
+            let now = timer.now();
+            let next = hub.next_expiry_ms();
+            hub.expiry_armed_ms.store(next.unwrap_or(u64::MAX), Ordering::Release);
+            // A deadline that came nearer before it was noted above must not be slept through.
+            let next = hub.next_expiry_ms().into_iter().chain(next).min();
+            if next.is_some_and(|at| at <= now.unix_ms) {
+                hub.expire(now);
+                continue;
+            }
+            timer.arm(next.map(|at| now.mono + Duration::from_millis(at - now.unix_ms)));
+            if timer.poll_expired(cx).is_pending() {
+                return Poll::<()>::Pending;
+            }
+        }
+    })
+    .await;
+}
+
+/// Stops serving, once the listener is closed: announces the end, waits at most `grace` for clients to leave, then
+/// closes all connections and waits until they are gone, at most for the time that requests may take to finish and
+/// peers to answer the close. Idempotent.
+pub async fn stop<T: Timer>(hub: &Hub, grace: Duration, mut timer: T) {
+    hub.stopping.store(true, Ordering::Release);
+    if !grace.is_zero() && hub.connection_count() > 0 {
+        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        for entry in hub.registry.entries() {
+            entry.inbox.announce_shutdown(grace_ms);
+        }
+        wait_until_empty(hub, grace, &mut timer).await;
+    }
+    for entry in hub.registry.entries() {
+        entry.inbox.close(CloseReason::ServerShutdown);
+    }
+    let config = &hub.options.connection;
+    wait_until_empty(hub, config.drain_timeout + config.close_timeout, &mut timer).await;
+}
+
+async fn wait_until_empty<T: Timer>(hub: &Hub, at_most: Duration, timer: &mut T) {
+    timer.arm(Some(timer.now().mono + at_most));
+    poll_fn(|cx| {
+        hub.registry.emptied.register(cx.waker());
+        if hub.connection_count() == 0 { Poll::Ready(()) } else { timer.poll_expired(cx) }
+    })
+    .await;
+    timer.arm(None);
+}

@@ -1,0 +1,113 @@
+//! What a server is started with.
+
+use crate::{Authenticator, HandshakeConfig, PermissionCheck};
+use noex_core::{Config, RateLimit};
+use noex_store::StoreOptions;
+use std::{fmt, sync::Arc, time::Duration};
+
+/// Settings of a server; `Default` gives the documented defaults. JSON definitions are texts, so that the order of
+/// their members is kept.
+#[derive(Clone)]
+pub struct Options {
+    /// Name shown in `server.stats`.
+    pub name: String,
+    /// Address to listen on.
+    pub host: String,
+    /// Port to listen on; 0 = any free one.
+    pub port: u16,
+    /// Threads that serve connections; 0 = one per core.
+    pub threads: usize,
+    /// HTTP checks before a connection.
+    pub handshake: HandshakeConfig,
+    /// Greatest size of a received message in bytes.
+    pub payload_bytes_max: usize,
+    /// Settings of each connection.
+    pub connection: Config,
+    /// Requests per user or address; `None` = unlimited.
+    pub rate_limit: Option<RateLimit>,
+    /// Users and addresses that the rate limiter remembers; 0 = unlimited.
+    pub rate_limit_keys_max: usize,
+    /// Subscriptions of all connections.
+    pub subscriptions_max: usize,
+    /// Open connections; 0 = unlimited.
+    pub connections_max: usize,
+    /// Open connections of one address; `None` = unlimited.
+    pub connections_per_address_max: Option<usize>,
+    /// Finds the session of a token; needed if `connection.auth` asks for tokens.
+    pub authenticator: Option<Arc<dyn Authenticator>>,
+    /// Decides requests in place of the declarative rules.
+    pub permission_check: Option<Arc<dyn PermissionCheck>>,
+    /// Settings of the embedded store.
+    pub store: StoreOptions,
+    /// Buckets to define, by name, in order; definitions are JSON objects.
+    pub buckets: Vec<(String, String)>,
+    /// Queries to define, by name, in order.
+    pub queries: Vec<(String, String)>,
+    /// Whether errors carry the codes of older servers.
+    pub compat_error_codes: bool,
+    /// How long a stop waits for clients to leave, unless it is told otherwise.
+    pub grace: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            name: "noex-server".into(),
+            host: "0.0.0.0".into(),
+            port: 8080,
+            threads: 0,
+            handshake: HandshakeConfig::default(),
+            payload_bytes_max: 1_048_576,
+            connection: Config::default(),
+            rate_limit: None,
+            rate_limit_keys_max: 100_000,
+            subscriptions_max: 10_000,
+            connections_max: 0,
+            connections_per_address_max: None,
+            authenticator: None,
+            permission_check: None,
+            store: StoreOptions::default(),
+            buckets: Vec::new(),
+            queries: Vec::new(),
+            compat_error_codes: false,
+            grace: Duration::ZERO,
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("name", &self.name)
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a server does not start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Definitions are wrong; one text per problem.
+    Definitions(Vec<String>),
+    /// The operating system gives no random numbers.
+    Randomness(String),
+    /// The address cannot be listened on.
+    Listen(std::io::Error),
+    /// A thread cannot be started.
+    Thread(std::io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Definitions(problems) => f.write_str(&problems.join("; ")),
+            Self::Randomness(text) => write!(f, "no random numbers: {text}"),
+            Self::Listen(error) => write!(f, "cannot listen: {error}"),
+            Self::Thread(error) => write!(f, "cannot start a thread: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}

@@ -1,0 +1,92 @@
+//! The state that connections share, as the protocol machine asks for it.
+
+use crate::{Hub, options::Options};
+use foldhash::fast::RandomState;
+use noex_core::{LimitKey, Now, RateLimited, RateLimiter, RefusalVerdict, Session, Shared, SubId};
+use parking_lot::Mutex;
+use std::{
+    hash::BuildHasher,
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+};
+
+/// Rate limiters, sharded by key so that connections do not wait for each other.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    shards: Vec<Mutex<RateLimiter>>,
+    hasher: RandomState,
+    subscriptions: AtomicUsize,
+    subscriptions_max: usize,
+    last_subscription: AtomicU64,
+}
+
+/// Shards, if there are so many keys that an uneven spread does not matter.
+const SHARDS: usize = 16;
+const KEYS_MIN_FOR_SHARDS: usize = 4096;
+
+impl Limits {
+    pub(crate) fn new(options: &Options) -> Self {
+        let keys_max = options.rate_limit_keys_max;
+        let shards = if keys_max == 0 || keys_max >= KEYS_MIN_FOR_SHARDS { SHARDS } else { 1 };
+        Self {
+            shards: options.rate_limit.map_or_else(Vec::new, |limit| {
+                (0..shards).map(|_| Mutex::new(RateLimiter::new(limit, keys_max.div_ceil(shards)))).collect()
+            }),
+            hasher: RandomState::default(),
+            subscriptions: AtomicUsize::new(0),
+            subscriptions_max: options.subscriptions_max,
+            last_subscription: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn is_limited(&self) -> bool {
+        !self.shards.is_empty()
+    }
+
+    fn with<R>(&self, kind: &str, key: &str, use_it: impl FnOnce(&mut RateLimiter, &str) -> R) -> Option<R> {
+        let count = self.shards.len() as u64;
+        let shard = self.hasher.hash_one((kind, key)).checked_rem(count)?;
+        let shard = self.shards.get(usize::try_from(shard).ok()?)?;
+        Some(use_it(&mut shard.lock(), &format!("{kind}:{key}")))
+    }
+}
+
+impl Shared for Hub {
+    fn charge(&self, key: LimitKey<'_>, now: Now) -> Result<(), RateLimited> {
+        let (kind, key) = match key {
+            LimitKey::User(user) => ("u", user),
+            LimitKey::Address(address) => ("ip", address),
+        };
+        self.limits.with(kind, key, |limiter, key| limiter.charge(key, now)).unwrap_or(Ok(()))
+    }
+
+    fn charge_refusal(&self, address: &str, now: Now) -> RefusalVerdict {
+        self.limits
+            .with("refused", address, |limiter, key| limiter.charge_refusal(key, now))
+            .unwrap_or(RefusalVerdict::Answer)
+    }
+
+    fn reserve_subscription(&self) -> Result<(), usize> {
+        let max = self.limits.subscriptions_max;
+        self.limits
+            .subscriptions
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| (used < max).then_some(used + 1))
+            .map(|_| ())
+            .map_err(|_| max)
+    }
+
+    fn release_subscriptions(&self, count: usize) {
+        self.limits.subscriptions.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    fn next_subscription(&self) -> SubId {
+        SubId(self.limits.last_subscription.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    fn bucket_of_query(&self, query: &str) -> Option<String> {
+        self.store.bucket_of_query(query)
+    }
+
+    fn permits(&self, session: &Session, operation: &str, resource: &str) -> Option<bool> {
+        self.options.permission_check.as_ref().map(|check| check.permits(session, operation, resource))
+    }
+}

@@ -1,0 +1,146 @@
+//! From the config file's settings to the server's.
+
+use noex_config::{AuthConfig, Config, Expiry, HeartbeatMode, OnDuplicateInsert, TokenAuth};
+use noex_smol::{
+    HandshakeConfig, Options, Session, StaticTokens, TokenExpiry,
+    core::{self, AuthMode, PermissionRule, Permissions, RateLimit, TokenMode},
+    store::{DuplicateInsert, StoreOptions},
+};
+use std::{sync::Arc, time::Duration};
+
+/// Gives the server's options.
+pub(crate) fn of(config: &Config) -> Options {
+    let (auth, tokens) = match &config.auth {
+        AuthConfig::Token(token) => (AuthMode::Token(token_mode(token)), Some(static_tokens(token))),
+        AuthConfig::None | AuthConfig::BuiltIn(_) => (AuthMode::None, None),
+    };
+    let proxies = config.trusted_proxies.clone();
+    Options {
+        name: config.name.clone(),
+        host: config.host.clone(),
+        port: config.port,
+        threads: 0,
+        handshake: HandshakeConfig {
+            path: config.path.clone(),
+            allowed_origins: config.allowed_origins.clone(),
+            trusted_proxies: (!proxies.is_empty())
+                .then(|| Arc::new(move |ip| proxies.iter().any(|net| net.contains(ip))) as _),
+        },
+        payload_bytes_max: config.max_payload_bytes,
+        connection: connection(config, auth),
+        rate_limit: config.rate_limit.map(|limit| RateLimit {
+            requests_max: u64::from(limit.max_requests),
+            window_ms: limit.window_ms,
+        }),
+        rate_limit_keys_max: config.limits.max_rate_limit_keys,
+        subscriptions_max: size(config.connection_limits.max_total_subscriptions),
+        connections_max: config.limits.max_connections,
+        connections_per_address_max: config.max_connections_per_ip.map(|max| size(u64::from(max))),
+        authenticator: tokens.map(|tokens| Arc::new(tokens) as _),
+        permission_check: None,
+        store: store(config),
+        buckets: config.buckets.clone(),
+        queries: config.queries.clone(),
+        compat_error_codes: config.compat_error_codes,
+        grace: Duration::from_millis(config.shutdown.grace_period_ms),
+    }
+}
+
+fn connection(config: &Config, auth: AuthMode) -> core::Config {
+    let flow = &config.backpressure;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "the mark lies between 0 and 1"
+    )]
+    let push_threshold_bytes = (flow.max_buffered_bytes as f64 * flow.high_water_mark) as usize;
+    core::Config {
+        auth,
+        rules: false,
+        expose_error_details: config.expose_error_details,
+        json_depth_max: config.limits.max_json_depth,
+        requests_in_flight_max: config.limits.max_queued_requests,
+        transaction_operations_max: config.limits.max_transaction_operations,
+        name_length_max: config.limits.max_name_length,
+        subscriptions_max: size(config.connection_limits.max_subscriptions_per_connection),
+        heartbeat: core::HeartbeatConfig {
+            interval: Duration::from_millis(config.heartbeat.interval_ms),
+            timeout: Duration::from_millis(config.heartbeat.timeout_ms),
+            mode: match config.heartbeat.mode {
+                HeartbeatMode::Deadline => core::HeartbeatMode::Deadline,
+                HeartbeatMode::Tick => core::HeartbeatMode::Tick,
+            },
+        },
+        backpressure: core::Backpressure {
+            buffered_bytes_max: flow.max_buffered_bytes,
+            push_threshold_bytes,
+            stall_timeout: Duration::from_millis(flow.stall_timeout_ms),
+            events_max: flow.event_queue_max,
+            reject_requests: flow.reject_requests,
+        },
+        auth_timeout: (config.limits.auth_timeout_ms != 0)
+            .then(|| Duration::from_millis(config.limits.auth_timeout_ms)),
+        close_timeout: Duration::from_millis(config.shutdown.close_timeout_ms),
+        ..core::Config::default()
+    }
+}
+
+fn store(config: &Config) -> StoreOptions {
+    StoreOptions {
+        name: config.store_name.clone(),
+        ttl_check_interval_ms: config.ttl_check_interval_ms,
+        on_duplicate_insert: match config.store.on_duplicate_insert {
+            OnDuplicateInsert::Reject => DuplicateInsert::Reject,
+            OnDuplicateInsert::Replace => DuplicateInsert::Replace,
+        },
+        strict_filters: config.store.strict_filters,
+        allow_operator_params: config.store.allow_operator_params,
+        buckets_max: config.limits.max_buckets,
+        queries_max: config.limits.max_queries,
+        // All three kinds of persistence count as enabled, as clients of older servers expect.
+        persistence_enabled: true,
+    }
+}
+
+fn token_mode(auth: &TokenAuth) -> TokenMode {
+    TokenMode {
+        required: auth.required,
+        anonymous_roles: auth.anonymous_roles.clone(),
+        strict_tiers: auth.strict_tiers,
+        permissions: auth.permissions.as_ref().map(|permissions| Permissions {
+            default_allow: permissions.default_allow,
+            rules: permissions
+                .rules
+                .iter()
+                .map(|rule| PermissionRule {
+                    role: rule.role.clone(),
+                    allow: rule.allow.clone(),
+                    buckets: rule.buckets.clone(),
+                    topics: rule.topics.clone(),
+                })
+                .collect(),
+        }),
+    }
+}
+
+fn static_tokens(auth: &TokenAuth) -> StaticTokens {
+    auth.tokens.iter().fold(StaticTokens::new(), |table, entry| {
+        let session = Session {
+            user_id: entry.user_id.clone(),
+            roles: entry.roles.clone(),
+            metadata: entry.metadata.clone(),
+            expires_at_ms: None,
+        };
+        let expiry = match entry.expiry {
+            None => TokenExpiry::Never,
+            Some(Expiry::AtMs(at)) => TokenExpiry::AtMs(at),
+            Some(Expiry::InMs(span)) => TokenExpiry::InMs(span),
+        };
+        table.with_hashed_token(entry.token_sha256, session, expiry)
+    })
+}
+
+fn size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,28 @@
+//! Recorded conversations, played through the binary.
+
+use noex_conformance::{ServerCommand, assert_group};
+
+fn command() -> ServerCommand {
+    ServerCommand::new(env!("CARGO_BIN_EXE_noex-server")).args([
+        "--host",
+        "127.0.0.1",
+        "--ready-line",
+        "--config",
+        "{config}",
+    ])
+}
+
+#[test]
+fn smoke() {
+    assert_group("smoke", command());
+}
+
+#[test]
+fn connection() {
+    assert_group("connection", command());
+}
+
+#[test]
+fn store() {
+    assert_group("store", command());
+}

@@ -1,0 +1,242 @@
+//! The store: administration of buckets and queries, subscriptions.
+
+use crate::error::StoreError;
+use crate::plan::Source;
+use crate::query::{QueryDefinition, QueryOptions};
+use crate::schema::Definition;
+use crate::stats::{number_of, object};
+use crate::store::{Store, warn};
+use crate::views::{
+    EndReason, Evaluated, Evaluation, Published, Subscribed, SubscriberId, ViewId, ViewKey, Views,
+};
+use noex_json::{CompactString, Object, Value};
+use std::sync::Arc;
+
+/// Administration of buckets. Everything is checked first; what is refused leaves no trace.
+impl Store {
+    /// Defines a bucket.
+    ///
+    /// # Errors
+    /// [`StoreError::BucketExists`], [`StoreError::LimitReached`], [`StoreError::InvalidDefinition`].
+    pub fn define_bucket(&mut self, now_ms: u64, name: &str, config: &Object) -> Result<(), StoreError> {
+        self.advance(now_ms);
+        if self.tables.named(name).is_some() {
+            return Err(StoreError::BucketExists { bucket: name.into() });
+        }
+        let definition = Definition::parse(name, config)?;
+        limit(self.tables.len(), self.options.buckets_max, "buckets")?;
+        let seed = self.seed();
+        self.tables.add(definition, seed);
+        Ok(())
+    }
+
+    /// Drops a bucket with its data, and ends the subscriptions that read it.
+    ///
+    /// # Errors
+    /// [`StoreError::BucketDoesNotExist`].
+    pub fn drop_bucket(&mut self, now_ms: u64, name: &str) -> Result<(), StoreError> {
+        self.advance(now_ms);
+        let table = self.tables.named(name);
+        let id = table
+            .map(|table| table.id)
+            .ok_or_else(|| StoreError::BucketDoesNotExist { bucket: name.into() })?;
+        self.tables.remove(id);
+        for view in self.views.of_bucket(name) {
+            self.end_view(view, EndReason::BucketDropped);
+        }
+        Ok(())
+    }
+
+    /// Adds fields and indexes to a bucket, or changes its time to live.
+    ///
+    /// # Errors
+    /// [`StoreError::BucketNotDefined`], [`StoreError::InvalidDefinition`]; [`StoreError::Unique`] if records already
+    /// have equal values in a new unique field.
+    pub fn update_bucket(&mut self, now_ms: u64, name: &str, updates: &Object) -> Result<(), StoreError> {
+        self.advance(now_ms);
+        let table = self.tables.require(name)?;
+        let (id, definition) = (table.id, table.definition.updated(updates)?);
+        self.tables.redefine(id, definition)
+    }
+
+    /// Gives a bucket's definition as it was given, updates included.
+    ///
+    /// # Errors
+    /// [`StoreError::BucketDoesNotExist`].
+    pub fn bucket_schema(&self, name: &str) -> Result<Value, StoreError> {
+        let table = self.tables.named(name);
+        table
+            .map(|table| table.definition.to_value())
+            .ok_or_else(|| StoreError::BucketDoesNotExist { bucket: name.into() })
+    }
+
+    /// Tells whether a bucket is defined.
+    #[must_use]
+    pub fn has_bucket(&self, name: &str) -> bool {
+        self.tables.named(name).is_some()
+    }
+
+    /// Lists the buckets in the order of their definition.
+    #[must_use]
+    pub fn bucket_names(&self) -> Vec<CompactString> {
+        self.tables.iter().map(|table| table.name().clone()).collect()
+    }
+}
+
+/// Administration of queries.
+impl Store {
+    /// Defines a query.
+    ///
+    /// # Errors
+    /// [`StoreError::BucketNotDefined`], [`StoreError::QueryExists`], [`StoreError::InvalidQuery`],
+    /// [`StoreError::InvalidFilter`], [`StoreError::LimitReached`].
+    pub fn define_query(&mut self, name: &str, config: &Object) -> Result<(), StoreError> {
+        let bucket = QueryDefinition::bucket_of(config);
+        self.tables.require(&bucket)?;
+        if self.queries.get(name).is_some() {
+            return Err(StoreError::QueryExists { query: name.into() });
+        }
+        let definition = QueryDefinition::parse(name, config, self.query_options())?;
+        limit(self.queries.len(), self.options.queries_max, "queries")?;
+        self.queries.add(definition);
+        Ok(())
+    }
+
+    /// Removes a query and ends its subscriptions.
+    ///
+    /// # Errors
+    /// [`StoreError::QueryNotDefined`].
+    pub fn undefine_query(&mut self, name: &str) -> Result<(), StoreError> {
+        let query =
+            self.queries.remove(name).ok_or_else(|| StoreError::QueryNotDefined { query: name.into() })?;
+        for view in query.views.into_values() {
+            self.end_view(view, EndReason::QueryUndefined);
+        }
+        Ok(())
+    }
+
+    /// Lists the queries in the order of their definition, in the shape that clients see (an array).
+    #[must_use]
+    pub fn list_queries(&self) -> Value {
+        let entry = |query: &crate::queries::Query| {
+            let active: usize = query.views.values().map(|view| self.views.subscribers_of(*view)).sum();
+            object([
+                ("name", Value::String(query.definition.name.clone())),
+                ("type", Value::from("declarative")),
+                ("activeSubscriptions", number_of(active)),
+                ("config", Value::Object(query.definition.config().clone())),
+            ])
+        };
+        Value::Array(self.queries.iter().map(entry).collect())
+    }
+
+    /// Names the bucket that a query reads, whether or not it exists; `None` if the query is not defined.
+    #[must_use]
+    pub fn query_bucket(&self, name: &str) -> Option<&str> {
+        self.queries.get(name).map(|query| query.definition.bucket.as_str())
+    }
+
+    fn query_options(&self) -> QueryOptions {
+        QueryOptions {
+            strict_filters: self.options.strict_filters,
+            allow_operator_params: self.options.allow_operator_params,
+        }
+    }
+}
+
+/// Subscriptions.
+impl Store {
+    /// Subscribes to a query. The subscriber learns its initial result from the outcome, or from publishing the
+    /// evaluation that it asks for; every later result from [`Published::changed`].
+    ///
+    /// # Errors
+    /// [`StoreError::QueryNotDefined`], [`StoreError::BucketNotDefined`], [`StoreError::InvalidFilter`]; nothing is
+    /// registered then.
+    pub fn subscribe(
+        &mut self,
+        now_ms: u64,
+        query: &str,
+        params: Option<&Value>,
+        subscriber: SubscriberId,
+    ) -> Result<Subscribed, StoreError> {
+        self.advance(now_ms);
+        self.unsubscribe(subscriber);
+        let view = self.view(query, params)?;
+        if let Some(state) = self.views.subscribe(view, subscriber) {
+            return Ok(Subscribed::Ready(state));
+        }
+        let evaluation = self.evaluation(view, Some(subscriber));
+        evaluation
+            .map(Subscribed::Evaluate)
+            .ok_or_else(|| StoreError::QueryNotDefined { query: query.into() })
+    }
+
+    /// Finds or makes the view of a query with parameters.
+    fn view(&mut self, name: &str, params: Option<&Value>) -> Result<ViewId, StoreError> {
+        let options = self.query_options();
+        let query =
+            self.queries.get(name).ok_or_else(|| StoreError::QueryNotDefined { query: name.into() })?;
+        let bucket = query.definition.bucket.clone();
+        self.tables.require(&bucket)?;
+        let canonical = query.definition.canonical_params(params);
+        if let Some(view) = query.views.get(&canonical) {
+            return Ok(*view);
+        }
+        let compiled = query.definition.compile(params, options)?;
+        warn(&mut self.warnings, &bucket, &compiled.filter);
+        let key = ViewKey { query: name.into(), params: canonical.clone(), bucket };
+        let view = self.views.add(key, compiled);
+        if let Some(query) = self.queries.get_mut(name) {
+            query.views.insert(canonical, view);
+        }
+        Ok(view)
+    }
+
+    fn evaluation(&self, view: ViewId, subscriber: Option<SubscriberId>) -> Option<Evaluation> {
+        let (bucket, query) = self.views.plan(view)?;
+        let source = Source::choose(self.tables.named(bucket)?, &query.filter);
+        Some(Views::evaluation(view, Arc::clone(query), source, self.lsn, subscriber))
+    }
+
+    /// Takes the next view whose result may have changed. To be called until there is none, after each call that may
+    /// have committed something; each evaluation must be run and published. Evaluations may run in parallel.
+    pub fn next_dirty(&mut self, now_ms: u64) -> Option<Evaluation> {
+        self.advance(now_ms);
+        while let Some(view) = self.views.pop_dirty() {
+            if let Some(evaluation) = self.evaluation(view, None) {
+                return Some(evaluation);
+            }
+        }
+        None
+    }
+
+    /// Installs an evaluated result, unless a newer one is there, and lists whom to tell of it.
+    pub fn publish(&mut self, evaluated: Evaluated) -> Published {
+        self.views.publish(evaluated)
+    }
+
+    /// Ends a subscription; tells whether there was one. A view without subscribers is dropped.
+    pub fn unsubscribe(&mut self, subscriber: SubscriberId) -> bool {
+        let Some(dropped) = self.views.unsubscribe(subscriber) else { return false };
+        if let Some((query, params)) = dropped {
+            self.queries.forget_view(&query, &params);
+        }
+        true
+    }
+
+    /// Takes the subscriptions that the store has ended itself.
+    #[must_use]
+    pub fn take_ended(&mut self) -> Vec<(SubscriberId, EndReason)> {
+        self.views.take_ended()
+    }
+
+    fn end_view(&mut self, view: ViewId, reason: EndReason) {
+        if let Some((query, params)) = self.views.end(view, reason) {
+            self.queries.forget_view(&query, &params);
+        }
+    }
+}
+
+fn limit(count: usize, max: usize, kind: &'static str) -> Result<(), StoreError> {
+    if max > 0 && count >= max { Err(StoreError::LimitReached { max, kind }) } else { Ok(()) }
+}

@@ -1,0 +1,258 @@
+//! Secondary index on one field: scalar value → positions of the records that have it, in base order.
+//!
+//! Nullish values are not indexed. Arrays, objects and NaN cannot be looked up; they are only counted, because a range
+//! condition converts between types and can therefore be answered only by an index that holds one type alone.
+
+use crate::key::{Class, Scalar};
+use noex_json::{CompactString, Value};
+use smallvec::SmallVec;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+/// Positions of records, ascending.
+#[derive(Clone, Debug)]
+pub(crate) enum Posting {
+    /// Few, sorted.
+    Few(SmallVec<[u64; FEW]>),
+    /// Many.
+    Many(BTreeSet<u64>),
+}
+
+/// Up to this many positions stay in one sorted array; two fit beside the map's node without an allocation.
+const FEW: usize = 2;
+const FEW_MAX: usize = 32;
+
+impl Posting {
+    /// Gives the number of positions.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Few(few) => few.len(),
+            Self::Many(many) => many.len(),
+        }
+    }
+
+    /// Gives the first position.
+    pub(crate) fn first(&self) -> Option<u64> {
+        match self {
+            Self::Few(few) => few.first().copied(),
+            Self::Many(many) => many.first().copied(),
+        }
+    }
+
+    /// Appends the positions to `out`, ascending.
+    pub(crate) fn collect_into(&self, out: &mut Vec<u64>) {
+        match self {
+            Self::Few(few) => out.extend_from_slice(few),
+            Self::Many(many) => out.extend(many),
+        }
+    }
+
+    fn insert(&mut self, seq: u64) {
+        match self {
+            Self::Few(few) => {
+                if let Err(at) = few.binary_search(&seq) {
+                    few.insert(at, seq);
+                }
+                if few.len() > FEW_MAX {
+                    *self = Self::Many(few.iter().copied().collect());
+                }
+            }
+            Self::Many(many) => {
+                many.insert(seq);
+            }
+        }
+    }
+
+    fn remove(&mut self, seq: u64) {
+        match self {
+            Self::Few(few) => {
+                if let Ok(at) = few.binary_search(&seq) {
+                    few.remove(at);
+                }
+            }
+            Self::Many(many) => {
+                many.remove(&seq);
+            }
+        }
+    }
+}
+
+/// What an index is for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct IndexSpec {
+    /// Field.
+    pub(crate) field: CompactString,
+    /// Whether a value may occur only once.
+    pub(crate) unique: bool,
+    /// Whether it was asked for by the definition; otherwise it only serves references.
+    pub(crate) declared: bool,
+}
+
+/// An index.
+#[derive(Clone, Debug)]
+pub(crate) struct Index {
+    pub(crate) spec: IndexSpec,
+    postings: BTreeMap<Scalar, Posting>,
+    numbers: usize,
+    strings: usize,
+    /// Booleans and what is not a scalar, `null` apart.
+    others: usize,
+}
+
+impl Index {
+    /// Makes an empty index.
+    pub(crate) fn new(spec: IndexSpec) -> Self {
+        Self { spec, postings: BTreeMap::new(), numbers: 0, strings: 0, others: 0 }
+    }
+
+    /// Moves a record from its old value to its new one (`None` = the record or the member is absent).
+    pub(crate) fn change(&mut self, seq: u64, old: Option<&Value>, new: Option<&Value>) {
+        let (old, new) = (old.filter(|value| !value.is_null()), new.filter(|value| !value.is_null()));
+        if let (Some(old), Some(new)) = (old, new)
+            && noex_json::identical(Some(old), Some(new))
+        {
+            return;
+        }
+        if let Some(old) = old {
+            self.remove(seq, old);
+        }
+        if let Some(new) = new {
+            self.insert(seq, new);
+        }
+    }
+
+    /// Finds the records with a value.
+    pub(crate) fn posting(&self, value: &Value) -> Option<&Posting> {
+        self.postings.get(&Scalar::new(value)?)
+    }
+
+    /// Lists the records whose value lies within bounds, in no particular order; `None` if the index holds values of
+    /// another type than the bounds, which such a condition converts, or if there are more than `max`.
+    pub(crate) fn range(&self, low: Bound<&Value>, high: Bound<&Value>, max: usize) -> Option<Vec<u64>> {
+        let (low, high) = (scalar_bound(low)?, scalar_bound(high)?);
+        let class = match (&low, &high) {
+            (Bound::Included(x) | Bound::Excluded(x), _)
+            | (Bound::Unbounded, Bound::Included(x) | Bound::Excluded(x)) => x.class(),
+            (Bound::Unbounded, Bound::Unbounded) => return None,
+        };
+        let alone = match class {
+            Class::Number => self.strings + self.others == 0,
+            Class::String => self.numbers + self.others == 0,
+            Class::Bool => false,
+        };
+        let low = match low {
+            Bound::Unbounded => Bound::Included(Scalar::least(class)),
+            Bound::Included(_) | Bound::Excluded(_) => low,
+        };
+        if !alone {
+            return None;
+        }
+        let mut found = Vec::new();
+        if is_empty_range(&low, &high) {
+            return Some(found);
+        }
+        for posting in self.postings.range((low, high)).map(|(_, posting)| posting) {
+            if found.len() + posting.len() > max {
+                return None;
+            }
+            posting.collect_into(&mut found);
+        }
+        Some(found)
+    }
+
+    fn count_mut(&mut self, value: &Value) -> &mut usize {
+        match value {
+            Value::Number(number) if !number.is_nan() => &mut self.numbers,
+            Value::String(_) => &mut self.strings,
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                &mut self.others
+            }
+        }
+    }
+
+    fn insert(&mut self, seq: u64, value: &Value) {
+        *self.count_mut(value) += 1;
+        if let Some(scalar) = Scalar::new(value) {
+            self.postings.entry(scalar).or_insert_with(|| Posting::Few(SmallVec::new())).insert(seq);
+        }
+    }
+
+    fn remove(&mut self, seq: u64, value: &Value) {
+        let count = self.count_mut(value);
+        *count = count.saturating_sub(1);
+        let Some(scalar) = Scalar::new(value) else { return };
+        let Some(posting) = self.postings.get_mut(&scalar) else { return };
+        posting.remove(seq);
+        if posting.len() == 0 {
+            self.postings.remove(&scalar);
+        }
+    }
+}
+
+fn scalar_bound(bound: Bound<&Value>) -> Option<Bound<Scalar>> {
+    Some(match bound {
+        Bound::Included(value) => Bound::Included(Scalar::new(value)?),
+        Bound::Excluded(value) => Bound::Excluded(Scalar::new(value)?),
+        Bound::Unbounded => Bound::Unbounded,
+    })
+}
+
+/// Tells whether bounds exclude everything in a way that `BTreeMap::range` refuses.
+fn is_empty_range(low: &Bound<Scalar>, high: &Bound<Scalar>) -> bool {
+    match (low, high) {
+        (Bound::Included(a), Bound::Included(b)) => a > b,
+        (Bound::Included(a) | Bound::Excluded(a), Bound::Included(b) | Bound::Excluded(b)) => a >= b,
+        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn index(values: &[(u64, Value)]) -> Index {
+        let mut index = Index::new(IndexSpec { field: "f".into(), unique: false, declared: true });
+        for (seq, value) in values {
+            index.change(*seq, None, Some(value));
+        }
+        index
+    }
+
+    fn n(number: f64) -> Value {
+        Value::Number(number)
+    }
+
+    #[test]
+    fn posting_grows_shrinks_and_stays_sorted() {
+        let mut index = index(&[]);
+        for seq in (0..100).rev() {
+            index.change(seq, None, Some(&n(1.0)));
+        }
+        let mut seqs = Vec::new();
+        index.posting(&n(1.0)).unwrap().collect_into(&mut seqs);
+        assert!(seqs.is_sorted() && seqs.len() == 100);
+        for seq in 0..100 {
+            index.change(seq, Some(&n(1.0)), Some(&Value::Null));
+        }
+        assert!(index.posting(&n(1.0)).is_none());
+        assert_eq!((index.numbers, index.strings, index.others), (0, 0, 0));
+    }
+
+    #[test]
+    fn range_needs_one_type() {
+        let mut index = index(&[(1, n(1.0)), (2, n(5.0)), (3, n(9.0)), (4, Value::Null)]);
+        let (low, high) = (n(1.0), n(9.0));
+        let range = |index: &Index| index.range(Bound::Excluded(&low), Bound::Included(&high), 10);
+        assert_eq!(range(&index), Some(vec![2, 3]));
+        assert_eq!(index.range(Bound::Unbounded, Bound::Excluded(&high), 10), Some(vec![1, 2]));
+        assert_eq!(index.range(Bound::Included(&high), Bound::Included(&low), 10), Some(vec![]));
+        assert_eq!(index.range(Bound::Excluded(&low), Bound::Excluded(&low), 10), Some(vec![]));
+        assert_eq!(index.range(Bound::Included(&low), Bound::Unbounded, 2), None);
+        index.change(5, None, Some(&Value::Array(vec![n(5.0)])));
+        assert_eq!(range(&index), None);
+        index.change(5, Some(&Value::Array(vec![n(5.0)])), Some(&Value::from("5")));
+        assert_eq!(range(&index), None);
+        index.change(5, Some(&Value::from("5")), None);
+        assert_eq!(range(&index), Some(vec![2, 3]));
+    }
+}

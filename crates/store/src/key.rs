@@ -1,0 +1,167 @@
+//! Scalars as keys: typed, hashable and ordered.
+//!
+//! Two scalars are the same key exactly if they are identical (`===`): `1` is not `"1"`, `-0` is `0`. Arrays, objects,
+//! `null` and NaN are no scalars here: they are identical to nothing that could be looked up.
+//! Order: booleans, then numbers, then strings by UTF-16 code units.
+
+use noex_json::{CompactString, Value, utf16_cmp};
+use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
+
+/// A number with a total order; never NaN, and `-0` is `0`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Real(f64);
+
+impl Real {
+    /// Zero.
+    pub(crate) const ZERO: Self = Self(0.0);
+
+    /// Wraps a number; `None` for NaN.
+    pub(crate) fn new(number: f64) -> Option<Self> {
+        // Adding zero turns -0 into 0.
+        (!number.is_nan()).then_some(Self(number + 0.0))
+    }
+
+    /// Wraps the number in a value, if it is one.
+    pub(crate) fn of(value: Option<&Value>) -> Option<Self> {
+        value.and_then(Value::as_number).and_then(Self::new)
+    }
+
+    /// Gives the number.
+    pub(crate) fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl PartialEq for Real {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Real {}
+
+impl PartialOrd for Real {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Real {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+impl Hash for Real {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.to_bits().hash(state);
+    }
+}
+
+/// Text ordered by UTF-16 code units.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Text(CompactString);
+
+impl PartialOrd for Text {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Text {
+    fn cmp(&self, other: &Self) -> Ordering {
+        utf16_cmp(&self.0, &other.0)
+    }
+}
+
+/// A value that can be looked up.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Scalar {
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number.
+    Number(Real),
+    /// Text.
+    String(Text),
+}
+
+/// Type of a scalar.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Class {
+    /// Booleans.
+    Bool,
+    /// Numbers.
+    Number,
+    /// Strings.
+    String,
+}
+
+impl Scalar {
+    /// Converts a value; `None` if it can never be found.
+    pub(crate) fn new(value: &Value) -> Option<Self> {
+        match value {
+            Value::Bool(flag) => Some(Self::Bool(*flag)),
+            Value::Number(number) => Real::new(*number).map(Self::Number),
+            Value::String(text) => Some(Self::String(Text(text.clone()))),
+            Value::Null | Value::Array(_) | Value::Object(_) => None,
+        }
+    }
+
+    /// Gives the type.
+    pub(crate) fn class(&self) -> Class {
+        match self {
+            Self::Bool(_) => Class::Bool,
+            Self::Number(_) => Class::Number,
+            Self::String(_) => Class::String,
+        }
+    }
+
+    /// Gives the least scalar of a class; for strings the least that is greater than all numbers.
+    pub(crate) fn least(class: Class) -> Self {
+        match class {
+            Class::Bool => Self::Bool(false),
+            Class::Number => Self::Number(Real(f64::NEG_INFINITY)),
+            Class::String => Self::String(Text(CompactString::default())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_typed_and_zero_has_no_sign() {
+        let key = |value: &Value| Scalar::new(value);
+        assert_eq!(key(&Value::Number(-0.0)), key(&Value::Number(0.0)));
+        assert_ne!(key(&Value::Number(1.0)), key(&Value::from("1")));
+        assert_ne!(key(&Value::Number(1.0)), key(&Value::Bool(true)));
+        for value in
+            [Value::Null, Value::Number(f64::NAN), Value::Array(vec![]), Value::Object(Default::default())]
+        {
+            assert_eq!(key(&value), None);
+        }
+    }
+
+    #[test]
+    fn classes_follow_each_other_and_text_goes_by_code_units() {
+        let values = [
+            Value::Bool(false),
+            Value::Bool(true),
+            Value::Number(f64::NEG_INFINITY),
+            Value::Number(-1.0),
+            Value::Number(0.0),
+            Value::Number(2.5),
+            Value::Number(f64::INFINITY),
+            Value::from(""),
+            Value::from("a"),
+            Value::from("\u{1F600}"),
+            Value::from("\u{E000}"),
+        ];
+        let keys: Vec<Scalar> = values.iter().filter_map(Scalar::new).collect();
+        assert_eq!(keys.len(), values.len());
+        assert!(keys.windows(2).all(|pair| pair[0] < pair[1]));
+        assert!(Scalar::least(Class::String) > keys[6] && Scalar::least(Class::Number) > keys[1]);
+    }
+}

@@ -1,0 +1,138 @@
+//! One immutable version of a record, shared by everything that shows it.
+
+use crate::collation::CollationKey;
+use noex_json::{CompactString, Object, Value, write_string, write_value};
+use std::sync::{Arc, OnceLock};
+
+/// Name of the version member.
+pub(crate) const VERSION: &str = "_version";
+/// Name of the member with the time of insertion.
+pub(crate) const CREATED_AT: &str = "_createdAt";
+/// Name of the member with the time of the last change.
+pub(crate) const UPDATED_AT: &str = "_updatedAt";
+/// Name of the member with the time of expiry.
+pub(crate) const EXPIRES_AT: &str = "_expiresAt";
+
+/// One version of a record. Its JSON text is produced once, when first asked for.
+#[derive(Debug)]
+pub struct Record {
+    members: Object,
+    key: Value,
+    version: u64,
+    /// Place in key order; only in buckets that have one.
+    order: Option<Arc<CollationKey>>,
+    json: OnceLock<Arc<str>>,
+}
+
+impl Record {
+    /// Wraps the members of a record whose key field is `key_field`.
+    pub(crate) fn new(
+        members: Object,
+        key_field: &str,
+        version: u64,
+        order: Option<Arc<CollationKey>>,
+    ) -> Arc<Self> {
+        let key = members.get(key_field).cloned().unwrap_or_default();
+        Arc::new(Self { members, key, version, order, json: OnceLock::new() })
+    }
+
+    /// Gives the members, metadata included.
+    #[must_use]
+    pub fn members(&self) -> &Object {
+        &self.members
+    }
+
+    /// Gives the value of the key field.
+    #[must_use]
+    pub fn key(&self) -> &Value {
+        &self.key
+    }
+
+    /// Gives the version, 1 for a new record.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Gives the record as compact JSON text.
+    #[must_use]
+    pub fn json(&self) -> &Arc<str> {
+        self.json.get_or_init(|| write_members(&self.members).into())
+    }
+
+    /// Gives the place in key order.
+    pub(crate) fn order(&self) -> Option<&Arc<CollationKey>> {
+        self.order.as_ref()
+    }
+
+    /// Makes the next version: `changes` replace members or are added, the metadata follows.
+    pub(crate) fn next(
+        &self,
+        changes: impl IntoIterator<Item = (CompactString, Value)>,
+        key_field: &str,
+        now_ms: u64,
+    ) -> Arc<Self> {
+        let mut members = self.members.clone();
+        members.merge(changes);
+        let version = self.version.saturating_add(1);
+        members.set(VERSION, number(version));
+        members.set(UPDATED_AT, number(now_ms));
+        Self::new(members, key_field, version, self.order.clone())
+    }
+}
+
+/// Converts a count or a time in ms; exact below 2^53.
+pub(crate) fn number(integer: u64) -> Value {
+    Value::Number(integer as f64)
+}
+
+/// Writes members as a JSON object.
+fn write_members(members: &Object) -> String {
+    let mut out = String::with_capacity(32 * members.len());
+    out.push('{');
+    for (at, (name, value)) in members.iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        write_string(&mut out, name);
+        out.push(':');
+        write_value(&mut out, value);
+    }
+    out.push('}');
+    out
+}
+
+/// Appends records as a JSON array, from their own texts.
+pub(crate) fn write_records(out: &mut String, records: &[Arc<Record>]) {
+    out.reserve(records.iter().map(|record| record.json().len() + 1).sum::<usize>() + 2);
+    out.push('[');
+    for (at, record) in records.iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        out.push_str(record.json());
+    }
+    out.push(']');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn next_version_keeps_the_places_of_members() {
+        let mut members = Object::new();
+        for (name, value) in
+            [("id", Value::from("a")), (VERSION, number(1)), ("n", number(7)), (UPDATED_AT, number(5))]
+        {
+            members.set(name, value);
+        }
+        let first = Record::new(members, "id", 1, None);
+        let changes: Object = [("n".into(), Value::Null), ("x".into(), number(1))].into_iter().collect();
+        let second = first.next(changes, "id", 9);
+        assert_eq!(&**first.json(), r#"{"id":"a","_version":1,"n":7,"_updatedAt":5}"#);
+        assert_eq!(&**second.json(), r#"{"id":"a","_version":2,"n":null,"_updatedAt":9,"x":1}"#);
+        assert_eq!((second.version(), second.key().as_str()), (2, Some("a")));
+        assert!(Arc::ptr_eq(second.json(), second.json()));
+    }
+}

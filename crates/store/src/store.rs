@@ -1,0 +1,595 @@
+//! The store: reads, writes, transactions, expiry.
+//!
+//! Every call that depends on time takes the wall clock in ms. A clock that runs backwards is held at the latest time
+//! seen, so timestamps of records never decrease. Before any call that looks at records, those whose time has come
+//! are removed by a commit of their own, unless automatic expiry is off.
+
+use crate::commit::{Change, Commit};
+use crate::error::StoreError;
+use crate::filter::Filter;
+use crate::plan::{Source, matching_places};
+use crate::queries::Queries;
+use crate::read::{PreparedRead, ReadRequest};
+use crate::record::Record;
+use crate::record::write_records;
+use crate::stats::{BucketCounts, BucketStats, StoreStats};
+use crate::table::{BucketId, Table, hashing};
+use crate::tables::Tables;
+use crate::transaction::{Mode, OnDuplicate, Outcome, Random, Transaction};
+use crate::views::Views;
+use noex_json::{CompactString, Object, Value, write_number};
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+
+/// What a plain insert does when its key is in use. Bulk inserts and transactions always refuse.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum DuplicateInsert {
+    /// It is refused.
+    #[default]
+    Reject,
+    /// The new record takes the place of the old one and starts again at version 1.
+    Replace,
+}
+
+/// Settings of a store.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// Name, shown in statistics.
+    pub name: String,
+    /// Interval for sweeps of expired records in ms; 0 switches automatic expiry off, otherwise only reported.
+    pub ttl_check_interval_ms: u64,
+    /// What a plain insert does when its key is in use.
+    pub on_duplicate_insert: DuplicateInsert,
+    /// Refuse unknown filter operators in reads too.
+    pub strict_filters: bool,
+    /// Let query parameters that are objects act as operators.
+    pub allow_operator_params: bool,
+    /// Greatest number of buckets; 0 = unlimited.
+    pub buckets_max: usize,
+    /// Greatest number of queries; 0 = unlimited.
+    pub queries_max: usize,
+    /// Whether records outlive the process; only reported.
+    pub persistence_enabled: bool,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            name: "store-1".into(),
+            ttl_check_interval_ms: 1000,
+            on_duplicate_insert: DuplicateInsert::Reject,
+            strict_filters: false,
+            allow_operator_params: false,
+            buckets_max: 10_000,
+            queries_max: 10_000,
+            persistence_enabled: false,
+        }
+    }
+}
+
+/// One operation of a transaction.
+#[derive(Clone, Debug)]
+pub enum Operation {
+    /// Reads a record.
+    Get {
+        /// Bucket.
+        bucket: CompactString,
+        /// Key.
+        key: Value,
+    },
+    /// Inserts a record.
+    Insert {
+        /// Bucket.
+        bucket: CompactString,
+        /// Members.
+        data: Object,
+    },
+    /// Updates a record.
+    Update {
+        /// Bucket.
+        bucket: CompactString,
+        /// Key.
+        key: Value,
+        /// Members to replace or add.
+        changes: Object,
+    },
+    /// Deletes a record.
+    Delete {
+        /// Bucket.
+        bucket: CompactString,
+        /// Key.
+        key: Value,
+    },
+    /// Lists matching records.
+    Where {
+        /// Bucket.
+        bucket: CompactString,
+        /// Filter.
+        filter: Object,
+    },
+    /// Finds the first matching record.
+    FindOne {
+        /// Bucket.
+        bucket: CompactString,
+        /// Filter.
+        filter: Object,
+    },
+    /// Counts (matching) records.
+    Count {
+        /// Bucket.
+        bucket: CompactString,
+        /// Filter.
+        filter: Option<Object>,
+    },
+}
+
+impl Operation {
+    fn bucket(&self) -> &CompactString {
+        match self {
+            Self::Get { bucket, .. }
+            | Self::Insert { bucket, .. }
+            | Self::Update { bucket, .. }
+            | Self::Delete { bucket, .. }
+            | Self::Where { bucket, .. }
+            | Self::FindOne { bucket, .. }
+            | Self::Count { bucket, .. } => bucket,
+        }
+    }
+}
+
+/// Result of one operation of a transaction.
+#[derive(Clone, Debug)]
+pub enum OperationResult {
+    /// Of a get, insert, update, find-one: the record, or none.
+    Record(Option<Arc<Record>>),
+    /// Of a delete.
+    Deleted,
+    /// Of a where.
+    Records(Vec<Arc<Record>>),
+    /// Of a count.
+    Number(f64),
+}
+
+impl OperationResult {
+    /// Appends the result as the JSON text that clients see.
+    pub fn write_json(&self, out: &mut String) {
+        match self {
+            Self::Record(Some(record)) => out.push_str(record.json()),
+            Self::Record(None) => out.push_str("null"),
+            Self::Deleted => out.push_str("{\"deleted\":true}"),
+            Self::Records(records) => write_records(out, records),
+            Self::Number(number) => write_number(out, *number),
+        }
+    }
+}
+
+/// At most so many warnings wait for the owner; further ones are dropped.
+const WARNINGS_MAX: usize = 64;
+
+/// Buckets, queries and views. See the [crate documentation](crate).
+pub struct Store {
+    pub(crate) options: StoreOptions,
+    random: Box<dyn Random + Send>,
+    pub(crate) tables: Tables,
+    pub(crate) queries: Queries,
+    pub(crate) views: Views,
+    /// Latest time seen.
+    now_ms: u64,
+    /// Number of the last commit.
+    pub(crate) lsn: u64,
+    keep_commits: bool,
+    commits: Vec<Commit>,
+    pub(crate) warnings: VecDeque<String>,
+    ignored_restrictions: u64,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("name", &self.options.name)
+            .field("lsn", &self.lsn)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Makes an empty store.
+    #[must_use]
+    pub fn new(options: StoreOptions, mut random: Box<dyn Random + Send>) -> Self {
+        let mut seed = [0; 8];
+        random.fill(&mut seed);
+        let seed = u64::from_ne_bytes(seed);
+        Self {
+            options,
+            random,
+            tables: Tables::new(seed),
+            queries: Queries::new(hashing(seed)),
+            views: Views::new(hashing(seed)),
+            now_ms: 0,
+            lsn: 0,
+            keep_commits: false,
+            commits: Vec::new(),
+            warnings: VecDeque::new(),
+            ignored_restrictions: 0,
+        }
+    }
+
+    /// Takes note of the time and removes what has expired.
+    pub(crate) fn advance(&mut self, now_ms: u64) {
+        self.now_ms = self.now_ms.max(now_ms);
+        if self.options.ttl_check_interval_ms > 0 {
+            self.sweep();
+        }
+    }
+
+    /// Removes expired records with one commit; gives their number.
+    fn sweep(&mut self) -> usize {
+        if self.tables.earliest.is_none_or(|earliest| earliest.get() > self.now_ms as f64) {
+            return 0;
+        }
+        let due = |table: &Table| {
+            let id = table.id;
+            table.due(self.now_ms).into_iter().map(move |seq| (id, seq))
+        };
+        let due: Vec<(BucketId, u64)> = self.tables.iter().flat_map(due).collect();
+        // Expiry cannot be refused, so there is no error to report.
+        let count = self.execute(Mode::Single, |transaction| transaction.expire(due)).unwrap_or(0);
+        self.tables.recompute_deadline();
+        count
+    }
+
+    /// Runs a transaction and hands its changes on.
+    fn execute<T>(
+        &mut self,
+        mode: Mode,
+        operations: impl FnOnce(&mut Transaction<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let transaction = Transaction::new(&mut self.tables, &mut *self.random, self.now_ms, mode);
+        let (value, outcome) = transaction.run(operations)?;
+        let Outcome { changes, ignored_restrictions } = outcome;
+        self.ignored_restrictions += ignored_restrictions;
+        self.committed(changes);
+        Ok(value)
+    }
+
+    fn committed(&mut self, changes: Vec<Change>) {
+        if changes.is_empty() {
+            return;
+        }
+        self.lsn += 1;
+        self.views.commit(self.lsn, &changes);
+        if self.keep_commits {
+            self.commits.push(Commit { lsn: self.lsn, time_ms: self.now_ms, changes });
+        }
+    }
+
+    fn bucket_id(&self, bucket: &str) -> Result<BucketId, StoreError> {
+        self.tables.require(bucket).map(|table| table.id)
+    }
+
+    /// Gives a random number.
+    pub(crate) fn seed(&mut self) -> u64 {
+        let mut seed = [0; 8];
+        self.random.fill(&mut seed);
+        u64::from_ne_bytes(seed)
+    }
+
+    // Writes
+
+    /// Inserts a record and gives it as stored. Uses up one number of the bucket's counter even if it fails.
+    ///
+    /// # Errors
+    /// Reference, validation, duplicate-key and uniqueness errors, in this order.
+    pub fn insert(&mut self, now_ms: u64, bucket: &str, data: Object) -> Result<Arc<Record>, StoreError> {
+        self.advance(now_ms);
+        let id = self.bucket_id(bucket)?;
+        self.insert_into(id, data)
+    }
+
+    fn insert_into(&mut self, id: BucketId, data: Object) -> Result<Arc<Record>, StoreError> {
+        if let Some(table) = self.tables.get_mut(id) {
+            table.counter = table.counter.saturating_add(1);
+        }
+        let duplicate = match self.options.on_duplicate_insert {
+            DuplicateInsert::Reject => OnDuplicate::Reject,
+            DuplicateInsert::Replace => OnDuplicate::Replace,
+        };
+        self.execute(Mode::Single, |transaction| transaction.insert_single(id, data, duplicate))
+    }
+
+    /// Merges changes into a record and gives its new version.
+    ///
+    /// # Errors
+    /// Reference, record-not-found, validation and uniqueness errors, in this order.
+    pub fn update(
+        &mut self,
+        now_ms: u64,
+        bucket: &str,
+        key: &Value,
+        changes: Object,
+    ) -> Result<Arc<Record>, StoreError> {
+        self.advance(now_ms);
+        let id = self.bucket_id(bucket)?;
+        self.execute(Mode::Single, |transaction| transaction.update(id, key, changes))
+    }
+
+    /// Deletes a record, if it exists, and treats those that refer to it as their fields demand.
+    ///
+    /// # Errors
+    /// [`StoreError::ReferenceRestricted`].
+    pub fn delete(&mut self, now_ms: u64, bucket: &str, key: &Value) -> Result<(), StoreError> {
+        self.advance(now_ms);
+        let id = self.bucket_id(bucket)?;
+        self.execute(Mode::Single, |transaction| transaction.delete(id, key))
+    }
+
+    /// Removes all records of a bucket with one commit, whoever refers to them. Its counter is kept.
+    ///
+    /// # Errors
+    /// [`StoreError::BucketNotDefined`].
+    pub fn clear(&mut self, now_ms: u64, bucket: &str) -> Result<(), StoreError> {
+        self.advance(now_ms);
+        let id = self.bucket_id(bucket)?;
+        self.execute(Mode::Single, |transaction| transaction.clear(id))
+    }
+
+    /// Inserts records, all or none, and gives them in the order of the list.
+    ///
+    /// # Errors
+    /// Validation errors first, then duplicate keys, then references and uniqueness. No number is used up.
+    pub fn insert_many(
+        &mut self,
+        now_ms: u64,
+        bucket: &str,
+        list: Vec<Object>,
+    ) -> Result<Vec<Arc<Record>>, StoreError> {
+        self.advance(now_ms);
+        let id = self.bucket_id(bucket)?;
+        self.execute(Mode::Single, |transaction| transaction.insert_many(id, list))
+    }
+
+    /// Merges changes into all matching records, all or none, and gives their number.
+    ///
+    /// # Errors
+    /// Those of an update; [`StoreError::InvalidFilter`] also for unknown operators.
+    pub fn update_many(
+        &mut self,
+        now_ms: u64,
+        bucket: &str,
+        filter: &Object,
+        changes: Object,
+    ) -> Result<usize, StoreError> {
+        self.advance(now_ms);
+        let table = self.tables.require(bucket)?;
+        let (id, places) = (table.id, matching_places(table, &Filter::compile(filter, true)?));
+        self.execute(Mode::Single, |transaction| transaction.update_many(id, &places, changes))?;
+        Ok(places.len())
+    }
+
+    /// Deletes all matching records, all or none, and gives their number.
+    ///
+    /// # Errors
+    /// Those of a delete; [`StoreError::InvalidFilter`] also for unknown operators.
+    pub fn delete_many(&mut self, now_ms: u64, bucket: &str, filter: &Object) -> Result<usize, StoreError> {
+        self.advance(now_ms);
+        let table = self.tables.require(bucket)?;
+        let (id, places) = (table.id, matching_places(table, &Filter::compile(filter, true)?));
+        self.execute(Mode::Single, |transaction| transaction.delete_all(id, &places))?;
+        Ok(places.len())
+    }
+
+    /// Updates the record that has the key of `data`, or inserts `data` if there is none.
+    ///
+    /// # Errors
+    /// Those of an update or an insert.
+    pub fn upsert(&mut self, now_ms: u64, bucket: &str, data: Object) -> Result<Arc<Record>, StoreError> {
+        self.advance(now_ms);
+        let table = self.tables.require(bucket)?;
+        let id = table.id;
+        let key = data.get(&table.definition.key).filter(|key| table.seq_of(key).is_some()).cloned();
+        match key {
+            Some(key) => self.execute(Mode::Single, |transaction| transaction.update(id, &key, data)),
+            None => self.insert_into(id, data),
+        }
+    }
+
+    /// Runs operations in order, each seeing the effects of the earlier ones, and commits all or nothing.
+    /// Constraints are judged on the final state. A failed transaction uses up no numbers.
+    ///
+    /// # Errors
+    /// That of the first failing operation; then conflict, reference and uniqueness errors of the final state.
+    pub fn transaction(
+        &mut self,
+        now_ms: u64,
+        operations: Vec<Operation>,
+    ) -> Result<Vec<OperationResult>, StoreError> {
+        self.advance(now_ms);
+        let strict = self.options.strict_filters;
+        let mut warnings = std::mem::take(&mut self.warnings);
+        let result = self.execute(Mode::Program, |transaction| {
+            let mut results = Vec::with_capacity(operations.len());
+            for (at, operation) in operations.into_iter().enumerate() {
+                transaction.operation = at;
+                results.push(step(transaction, operation, strict, &mut warnings)?);
+            }
+            Ok(results)
+        });
+        self.warnings = warnings;
+        result
+    }
+
+    // Reads
+
+    /// Gives the record with a key.
+    ///
+    /// # Errors
+    /// [`StoreError::BucketNotDefined`].
+    pub fn get(&mut self, now_ms: u64, bucket: &str, key: &Value) -> Result<Option<Arc<Record>>, StoreError> {
+        self.advance(now_ms);
+        Ok(self.tables.require(bucket)?.find(key).cloned())
+    }
+
+    /// Prepares a read of the current state. Takes no longer than O(log n) plus what an index yields; the rest is
+    /// done by [`PreparedRead::run`].
+    ///
+    /// # Errors
+    /// [`StoreError::BucketNotDefined`], [`StoreError::InvalidFilter`].
+    pub fn prepare_read(
+        &mut self,
+        now_ms: u64,
+        bucket: &str,
+        request: ReadRequest,
+    ) -> Result<PreparedRead, StoreError> {
+        self.advance(now_ms);
+        let table = self.tables.require(bucket)?;
+        let warnings = &mut self.warnings;
+        PreparedRead::new(table, request, self.options.strict_filters, &mut |filter| {
+            warn(warnings, bucket, filter)
+        })
+    }
+
+    // Expiry
+
+    /// Tells when [`Store::expire`] has something to do, in ms of the wall clock; never too late, but perhaps too
+    /// early. `None` if nothing expires or automatic expiry is off.
+    #[must_use]
+    pub fn next_expiry_ms(&self) -> Option<u64> {
+        let earliest = self.tables.earliest.filter(|_| self.options.ttl_check_interval_ms > 0)?;
+        earliest.get().is_finite().then(|| earliest.get().max(0.0).ceil() as u64)
+    }
+
+    /// Removes what has expired, unless automatic expiry is off. To be called when [`Store::next_expiry_ms`] has
+    /// come; being late is harmless, because every other call does the same first.
+    pub fn expire(&mut self, now_ms: u64) {
+        self.advance(now_ms);
+    }
+
+    /// Removes what has expired, also if automatic expiry is off, and gives the number of records.
+    pub fn purge_ttl(&mut self, now_ms: u64) -> usize {
+        self.now_ms = self.now_ms.max(now_ms);
+        self.sweep()
+    }
+
+    /// Gives the number of references through `restrict` fields that were left dangling, because neither expiry nor
+    /// eviction can be refused.
+    #[must_use]
+    pub fn ignored_restrictions(&self) -> u64 {
+        self.ignored_restrictions
+    }
+
+    // What others follow
+
+    /// Gives the number of the last commit.
+    #[must_use]
+    pub fn lsn(&self) -> u64 {
+        self.lsn
+    }
+
+    /// Sets whether commits are kept for [`Store::take_commits`]. Then they must be taken, or they pile up.
+    pub fn set_keep_commits(&mut self, keep: bool) {
+        self.keep_commits = keep;
+        if !keep {
+            self.commits.clear();
+        }
+    }
+
+    /// Takes the commits since the last call, in order.
+    #[must_use]
+    pub fn take_commits(&mut self) -> Vec<Commit> {
+        std::mem::take(&mut self.commits)
+    }
+
+    /// Takes warnings for the log: unknown operators that filters contained and that were ignored.
+    #[must_use]
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        self.warnings.drain(..).collect()
+    }
+
+    /// Gives statistics.
+    #[must_use]
+    pub fn stats(&self) -> StoreStats {
+        let counts = |table: &Table| BucketCounts {
+            name: table.name().clone(),
+            records: table.len(),
+            indexes: table.indexes().iter().filter(|index| index.spec.declared).count(),
+        };
+        StoreStats {
+            name: self.options.name.clone(),
+            buckets: self.tables.iter().map(counts).collect(),
+            queries_defined: self.queries.len(),
+            active_subscriptions: self.views.subscriber_count(),
+            persistence_enabled: self.options.persistence_enabled,
+            ttl_check_interval_ms: self.options.ttl_check_interval_ms,
+        }
+    }
+
+    /// Gives details of a bucket; `None` if it is not defined.
+    #[must_use]
+    pub fn bucket_stats(&self, bucket: &str) -> Option<BucketStats> {
+        let table = self.tables.named(bucket)?;
+        let declared = || table.indexes().iter().map(|index| &index.spec).filter(|spec| spec.declared);
+        Some(BucketStats {
+            record_count: table.len(),
+            index_names: declared().map(|spec| spec.field.clone()).collect(),
+            has_unique_constraints: declared().any(|spec| spec.unique),
+            autoincrement_counter: table.counter,
+            ordered: table.definition.ordered,
+            has_ttl: table.definition.ttl_ms.is_some(),
+            size_max: table.definition.size_max,
+        })
+    }
+}
+
+/// Runs one operation of a transaction.
+fn step(
+    transaction: &mut Transaction<'_>,
+    operation: Operation,
+    strict: bool,
+    warnings: &mut VecDeque<String>,
+) -> Result<OperationResult, StoreError> {
+    let bucket = operation.bucket().clone();
+    let id = transaction.tables.require(&bucket)?.id;
+    let mut compile = |filter: &Object| -> Result<Filter, StoreError> {
+        let filter = Filter::compile(filter, strict)?;
+        warn(warnings, &bucket, &filter);
+        Ok(filter)
+    };
+    Ok(match operation {
+        Operation::Get { key, .. } => OperationResult::Record(transaction.table(id)?.find(&key).cloned()),
+        Operation::Insert { data, .. } => OperationResult::Record(Some(transaction.insert(id, data)?)),
+        Operation::Update { key, changes, .. } => {
+            OperationResult::Record(Some(transaction.update(id, &key, changes)?))
+        }
+        Operation::Delete { key, .. } => {
+            transaction.delete(id, &key)?;
+            OperationResult::Deleted
+        }
+        Operation::Where { filter, .. } => {
+            let filter = compile(&filter)?;
+            let source = Source::choose(transaction.table(id)?, &filter);
+            OperationResult::Records(source.matching(&filter).cloned().collect())
+        }
+        Operation::FindOne { filter, .. } => {
+            let filter = compile(&filter)?;
+            let source = Source::choose(transaction.table(id)?, &filter);
+            OperationResult::Record(source.matching(&filter).next().cloned())
+        }
+        Operation::Count { filter: None, .. } => OperationResult::Number(transaction.table(id)?.len() as f64),
+        Operation::Count { filter: Some(filter), .. } => {
+            let filter = compile(&filter)?;
+            let source = Source::choose(transaction.table(id)?, &filter);
+            OperationResult::Number(source.matching(&filter).count() as f64)
+        }
+    })
+}
+
+/// Notes operators that a filter ignores.
+pub(crate) fn warn(warnings: &mut VecDeque<String>, place: &str, filter: &Filter) {
+    for operator in filter.unknown_operators() {
+        let text = format!("ignored unknown filter operator \"{operator}\" on bucket \"{place}\"");
+        if warnings.len() < WARNINGS_MAX && !warnings.contains(&text) {
+            warnings.push_back(text);
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Tests of the store through its public interface.
+
+mod examples;
+mod history;
+mod model;
+mod support;
