@@ -58,11 +58,11 @@ pub fn reply_id(payload: &[u8]) -> Option<(u64, &[u8])> {
     leading_number(payload.strip_prefix(b"{\"id\":")?)
 }
 
-/// The whole number that follows the first occurrence of `label`.
+/// The whole number that follows the first occurrence of `label`, blanks between them allowed.
 #[must_use]
 pub fn number_after(payload: &[u8], label: &[u8]) -> Option<u64> {
     let at = find(payload, label)? + label.len();
-    leading_number(payload.get(at..)?).map(|(number, _)| number)
+    leading_number(payload.get(at..)?.trim_ascii_start()).map(|(number, _)| number)
 }
 
 /// Appends the answer to a ping, as JSON text: the pong with the ping's own timestamp.
@@ -115,6 +115,7 @@ mod tests {
     #[test]
     fn numbers() {
         assert_eq!(number_after(br#"{"n":42,"s":1}"#, b"\"n\":"), Some(42));
+        assert_eq!(number_after(br#"{"n": 42}"#, b"\"n\":"), Some(42));
         assert_eq!(number_after(br#"{"n":x}"#, b"\"n\":"), None);
         assert_eq!(number_after(br#"{"n":99999999999999999999999}"#, b"\"n\":"), None);
         assert_eq!(

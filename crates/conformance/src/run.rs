@@ -131,7 +131,7 @@ pub enum Verdict {
     Passed,
     /// It failed.
     Failed,
-    /// It failed and is known to need a later feature.
+    /// It failed, and is known to need a later feature or to record what the specification overrules.
     Waiting,
     /// It passed although it is listed as waiting: a failure of the list.
     PassesNow,
@@ -146,7 +146,7 @@ pub struct Played {
     pub name: String,
     /// The scenario's file.
     pub file: PathBuf,
-    /// The feature it is listed as waiting for.
+    /// The feature it is listed as waiting for, or what supersedes it.
     pub feature: Option<String>,
     /// How playing it went.
     pub outcome: Outcome,
@@ -176,7 +176,10 @@ impl fmt::Display for Played {
         match (&self.outcome.failure, &self.feature) {
             (None, None) => write!(f, "ok   {name} ({} ms)", self.outcome.elapsed.as_millis()),
             (None, Some(_)) => write!(f, "FAIL {name} [{file}]: passes now, remove it from waiting.txt"),
-            (Some(_), Some(feature)) => write!(f, "WAIT {}: {feature}", self.id),
+            (Some(_), Some(reason)) => match reason.strip_prefix("superseded: ") {
+                Some(by) => write!(f, "OLD  {}: records an older server; {by}", self.id),
+                None => write!(f, "WAIT {}: {reason}", self.id),
+            },
             (Some(failure), None) => {
                 write!(f, "FAIL {name} [{file}] {failure}")?;
                 self.outcome.server_tail.iter().try_for_each(|line| write!(f, "\n     server {line}"))

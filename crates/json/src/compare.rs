@@ -91,7 +91,8 @@ pub fn to_number(value: &Value) -> f64 {
 }
 
 fn text_to_number(text: &str) -> f64 {
-    let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\u{FEFF}');
+    // ECMAScript's white space: Unicode's without NEL, with the byte order mark.
+    let text = text.trim_matches(|c: char| (c.is_whitespace() && c != '\u{85}') || c == '\u{FEFF}');
     if text.is_empty() {
         return 0.0;
     }

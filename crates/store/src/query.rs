@@ -221,18 +221,18 @@ impl CompiledQuery {
 }
 
 /// Writes a list of records.
-pub(crate) struct ListWriter<'a> {
+struct ListWriter<'a> {
     fields: Option<&'a [CompactString]>,
     out: String,
 }
 
 impl<'a> ListWriter<'a> {
-    pub(crate) fn new(fields: Option<&'a [CompactString]>) -> Self {
+    fn new(fields: Option<&'a [CompactString]>) -> Self {
         Self { fields, out: String::from("[") }
     }
 
     /// Appends a record, given by its members and its own text.
-    pub(crate) fn push(&mut self, members: &Object, text: &str) {
+    fn push(&mut self, members: &Object, text: &str) {
         if self.out.len() > 1 {
             self.out.push(',');
         }
@@ -242,14 +242,14 @@ impl<'a> ListWriter<'a> {
         }
     }
 
-    pub(crate) fn finish(mut self) -> String {
+    fn finish(mut self) -> String {
         self.out.push(']');
         self.out
     }
 }
 
 /// Appends an object of some members of a record; absent ones are left out.
-pub(crate) fn write_members(out: &mut String, fields: &[CompactString], record: &Object) {
+fn write_members(out: &mut String, fields: &[CompactString], record: &Object) {
     out.push('{');
     let mut separator = false;
     for name in fields {

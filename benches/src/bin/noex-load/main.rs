@@ -28,7 +28,7 @@ noex-load <scenario> --url ws://127.0.0.1:PORT/ [flags]
   fanout       one writer, N subscribers of one query
       --subscribers N (100)  --rate R|max (max)  --window W (1)  --seconds S (5)
   idle         resident memory of the server per idle connection
-      --connections N (1000)  --pid SERVER  --seconds S (2)  --subscribe
+      --connections N (1000)  --pid SERVER  --seconds S (2)  --subscribe  --bare (no welcome expected)
   slow-reader  a subscriber stops reading while a 100 kB result changes 100 times a second
       --seconds S (10)  --pid SERVER  --growth-max-kib K
   crud         N clients insert, read, update and delete, each checked against its own subscription

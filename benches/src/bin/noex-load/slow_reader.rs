@@ -104,7 +104,7 @@ fn stall(writer: &mut Client, clock: Clock, time: Duration, pid: Option<u32>) ->
         writer.call(&json!({"type": "store.update", "bucket": BUCKET, "key": key, "data": {"n": number}}))?;
         stalled.latency.record(clock.now().saturating_sub(due), 1);
         stalled.writes = number;
-        if number % SAMPLE_EVERY == 0 {
+        if number.is_multiple_of(SAMPLE_EVERY) {
             stalled.peak_kib = stalled.peak_kib.max(resident()?);
         }
         due += nanos(PERIOD);

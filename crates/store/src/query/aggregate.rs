@@ -122,7 +122,7 @@ pub(super) fn write_groups<'a>(
 
 /// Gives the identity of a record's group: the text forms of its values, `null` for what is nullish, each after its
 /// length, so that no two lists of texts give the same key.
-pub(crate) fn group_key(by: &[CompactString], record: &Object) -> String {
+fn group_key(by: &[CompactString], record: &Object) -> String {
     let mut key = String::new();
     for name in by {
         match record.get(name) {

@@ -1,6 +1,8 @@
 //! Tests of the store through its public interface.
 
+mod access;
 mod examples;
 mod history;
 mod model;
 mod support;
+mod views;
