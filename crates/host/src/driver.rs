@@ -320,6 +320,11 @@ where
                 Incoming::Close(close) => {
                     Message::Close(close.as_ref().map(|(code, reason)| (*code, reason.as_str())))
                 }
+                Incoming::Control => {
+                    // Its answer is in the buffer and counts like any other.
+                    self.connection.handle_buffered(now, self.transport.buffered());
+                    continue;
+                }
                 Incoming::TooLarge => Message::TooLarge,
                 Incoming::InvalidUtf8 => Message::InvalidUtf8,
                 Incoming::Malformed => Message::Malformed,

@@ -34,6 +34,9 @@ pub(crate) enum Incoming {
     TooLarge,
     InvalidUtf8,
     Malformed,
+    /// A control frame that the reader has dealt with. It counts as a message, so that a flood of them is no
+    /// way around the limits of a turn.
+    Control,
     /// End or failure of the stream.
     End,
 }
@@ -74,26 +77,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
         if self.deaf {
             return self.poll_discard(cx);
         }
-        loop {
-            let incoming = match ready!(Pin::new(&mut self.reader).poll_next(cx)) {
-                Some(Ok(Received::Text(text))) => return Poll::Ready(Incoming::Text(text)),
-                Some(Ok(Received::Binary(_))) => return Poll::Ready(Incoming::Binary),
-                Some(Ok(Received::Ping(_) | Received::Pong(_) | Received::Frame(_))) => continue,
-                Some(Ok(Received::Close(frame))) => {
-                    let close = frame.map(|frame| (u16::from(frame.code), frame.reason.to_string()));
-                    // This is what the reader makes of a close code that must not be sent.
-                    if matches!(&close, Some((1002, reason)) if reason == "Protocol violation") {
-                        Incoming::Malformed
-                    } else {
-                        Incoming::Close(close)
-                    }
+        let incoming = match ready!(Pin::new(&mut self.reader).poll_next(cx)) {
+            Some(Ok(Received::Text(text))) => return Poll::Ready(Incoming::Text(text)),
+            Some(Ok(Received::Binary(_))) => return Poll::Ready(Incoming::Binary),
+            Some(Ok(Received::Ping(_) | Received::Pong(_) | Received::Frame(_))) => {
+                return Poll::Ready(Incoming::Control);
+            }
+            Some(Ok(Received::Close(frame))) => {
+                let close = frame.map(|frame| (u16::from(frame.code), frame.reason.to_string()));
+                // This is what the reader makes of a close code that must not be sent.
+                if matches!(&close, Some((1002, reason)) if reason == "Protocol violation") {
+                    Incoming::Malformed
+                } else {
+                    Incoming::Close(close)
                 }
-                Some(Err(error)) => incoming_error(&error),
-                None => Incoming::End,
-            };
-            self.deaf = true;
-            return Poll::Ready(incoming);
-        }
+            }
+            Some(Err(error)) => incoming_error(&error),
+            None => Incoming::End,
+        };
+        self.deaf = true;
+        Poll::Ready(incoming)
     }
 
     /// Reads and drops bytes until the stream ends.

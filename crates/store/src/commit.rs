@@ -1,5 +1,8 @@
 //! What a commit changed: the one list that views consume and that a journal or an event bus can follow.
 
+#[cfg(test)]
+mod tests;
+
 use crate::key::Scalar;
 use crate::record::Record;
 use crate::table::BucketId;

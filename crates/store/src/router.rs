@@ -6,6 +6,9 @@
 //! filter is checked. All other views are tested one by one; those that can match nothing are never woken.
 //! Source: the store specification, C.2.
 
+#[cfg(test)]
+mod tests;
+
 use crate::filter::{Filter, IndexableCondition};
 use crate::key::Real;
 use crate::table::Hashing;

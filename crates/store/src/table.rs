@@ -4,6 +4,9 @@
 //! clone. Every change goes through [`Table::put`], which keeps all structures in step; uniqueness is judged by the
 //! transaction on its final state, so in between an index may hold a value twice.
 
+#[cfg(test)]
+mod tests;
+
 use crate::collation::CollationKey;
 use crate::error::StoreError;
 use crate::index::{Index, IndexSpec};

@@ -29,7 +29,7 @@ pub struct SubscriberId(pub u64);
 
 /// Names a view; never used twice.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub(crate) struct ViewId(u64);
+pub(crate) struct ViewId(pub(crate) u64);
 
 /// A result and its age.
 #[derive(Clone, Debug, PartialEq)]

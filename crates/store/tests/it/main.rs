@@ -1,6 +1,7 @@
 //! Tests of the store through its public interface.
 
 mod access;
+mod engine;
 mod examples;
 mod history;
 mod model;
