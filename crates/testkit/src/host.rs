@@ -2,8 +2,8 @@
 
 use crate::World;
 use noex_core::{
-    AuthToken, Body, Code, Connection, Denied, Effect, Instant, Now, OpToken, Refusal, RulesCall, Session, Source,
-    StoreCall, SubId, SubscribeToken, Update, pattern_matches,
+    AuthToken, Body, Code, Connection, Delivery, Denied, Effect, Instant, Now, OpToken, Refusal, RulesCall,
+    Session, Source, StoreCall, SubId, SubscribeToken, Update, pattern_matches,
 };
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -86,12 +86,7 @@ impl Host {
         self.parked.push_back(Parked { answer, due: delay.map(|delay| now.mono + delay) });
     }
 
-    fn subscribe(
-        &mut self,
-        world: &World,
-        subscription: SubId,
-        source: Source,
-    ) -> Result<Update, Refusal> {
+    fn subscribe(&mut self, world: &World, subscription: SubId, source: Source) -> Result<Update, Refusal> {
         let state = match &source {
             Source::Query { query, .. } => world.state(query).ok_or_else(|| {
                 Refusal::new(Code::QueryNotDefined, format!("Query \"{query}\" is not defined"))
@@ -103,25 +98,30 @@ impl Host {
     }
 
     /// Publishes an event to whoever watches its topic.
-    pub(crate) fn emit(&self, connection: &mut Connection, topic: &str) {
+    pub(crate) fn emit(&self, connection: &mut Connection, topic: &str) -> Vec<Delivery> {
+        let mut deliveries = Vec::new();
         for (subscription, source) in &self.watched {
             if let Source::Events { pattern } = source
                 && pattern_matches(pattern, topic)
             {
-                let _ = connection.push_event(*subscription, format!(r#"{{"topic":"{topic}"}}"#).into());
+                let event = format!(r#"{{"topic":"{topic}"}}"#).into();
+                deliveries.push(connection.push_event(*subscription, event));
             }
         }
+        deliveries
     }
 
     /// Pushes the present results of all watched queries. What a subscription knows already it ignores.
-    pub(crate) fn push_results(&self, world: &World, connection: &mut Connection) {
+    pub(crate) fn push_results(&self, world: &World, connection: &mut Connection) -> Vec<Delivery> {
+        let mut deliveries = Vec::new();
         for (subscription, source) in &self.watched {
             if let Source::Query { query, .. } = source
                 && let Some(state) = world.state(query)
             {
-                let _ = connection.push_result(*subscription, state);
+                deliveries.push(connection.push_result(*subscription, state));
             }
         }
+        deliveries
     }
 
     /// Finds an answer that is due.
@@ -175,7 +175,9 @@ fn store(world: &World, call: StoreCall) -> (Result<Body, Refusal>, Changed) {
             (Ok(if n % 2 == 0 { Body::Owned(text) } else { Body::Shared(text.into()) }), false)
         }
         StoreCall::Aggregate { .. } => (Ok(Body::Absent), false),
-        StoreCall::Buckets { permitted } => (Ok(Body::Owned(format!("{:?}", permitted.unwrap_or_default()))), false),
+        StoreCall::Buckets { permitted } => {
+            (Ok(Body::Owned(format!("{:?}", permitted.unwrap_or_default()))), false)
+        }
         _ => (Ok(Body::Static("null")), false),
     }
 }

@@ -26,7 +26,7 @@ mod texts;
 mod transport;
 mod world;
 
-pub use pair::{EPOCH_MS, Pair, StepOutcome};
+pub use pair::{EPOCH_MS, Inbound, Pair};
 pub use texts::{error, push, request, result, subscribed, system};
 pub use world::World;
 

@@ -1,8 +1,8 @@
 //! What connections share, as a test sets it up: limits, credentials, and a model of queries.
 
 use noex_core::{
-    Denied, LimitKey, Now, RateLimit, RateLimited, RateLimiter, Refusal, RefusalVerdict, Session, Shared, SubId,
-    Update,
+    Denied, LimitKey, Now, RateLimit, RateLimited, RateLimiter, Refusal, RefusalVerdict, Session, Shared,
+    SubId, Update,
 };
 use std::{
     cell::{Cell, RefCell},

@@ -52,7 +52,9 @@ fn a_page_goes_on_where_its_cursor_was() {
     assert_eq!(keys(5.0), Some(vec![3.0]));
     assert_eq!(keys(1.0), Some(vec![3.0]));
     assert_eq!(keys(4.0), None);
-    assert!(table.position(Some(&Value::Null)).is_none() && table.position(Some(&Value::Array(vec![]))).is_none());
+    assert!(
+        table.position(Some(&Value::Null)).is_none() && table.position(Some(&Value::Array(vec![]))).is_none()
+    );
 }
 
 #[test]
@@ -90,7 +92,10 @@ fn redefinition_builds_first_and_changes_nothing_if_it_fails() {
 
     let plain = updated(&table, r#"{"addFields":{"n":{"type":"number"}},"addIndexes":["n"],"ttl":9}"#);
     table.redefine(plain).unwrap();
-    assert_eq!(table.index("n").and_then(|index| index.posting(&Value::Number(4.0))).map(|found| found.len()), Some(2));
+    assert_eq!(
+        table.index("n").and_then(|index| index.posting(&Value::Number(4.0))).map(|found| found.len()),
+        Some(2)
+    );
     assert_eq!((table.due(49), table.due(50)), (vec![], vec![0]));
     let endless = updated(&table, r#"{"ttl":null}"#);
     table.redefine(endless).unwrap();

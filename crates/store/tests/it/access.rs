@@ -35,8 +35,9 @@ fn condition(wild: bool) -> impl Strategy<Value = Value> {
 
 fn filter(wild: bool) -> impl Strategy<Value = Object> {
     let field = prop::sample::select(vec!["a", "b", "u", "id"]);
-    let flat = prop::collection::vec((field, condition(wild)), 0..3)
-        .prop_map(|members| members.into_iter().map(|(name, value)| (name.into(), value)).collect::<Object>());
+    let flat = prop::collection::vec((field, condition(wild)), 0..3).prop_map(|members| {
+        members.into_iter().map(|(name, value)| (name.into(), value)).collect::<Object>()
+    });
     (flat, prop::option::weighted(0.2, condition(wild))).prop_map(|(mut filter, nested)| {
         if let Some(nested) = nested {
             let nested: Object = [("a".into(), nested)].into_iter().collect();
@@ -54,10 +55,11 @@ enum Write {
 }
 
 fn write(wild: bool) -> impl Strategy<Value = Write> {
-    let data = (prop::option::of(value(wild)), prop::option::of(value(wild)), 0..200_u32).prop_map(|(a, b, u)| {
-        let members = [("a", a), ("b", b), ("u", Some(Value::Number(f64::from(u))))];
-        members.into_iter().filter_map(|(name, value)| Some((name.into(), value?))).collect::<Object>()
-    });
+    let data =
+        (prop::option::of(value(wild)), prop::option::of(value(wild)), 0..200_u32).prop_map(|(a, b, u)| {
+            let members = [("a", a), ("b", b), ("u", Some(Value::Number(f64::from(u))))];
+            members.into_iter().filter_map(|(name, value)| Some((name.into(), value?))).collect::<Object>()
+        });
     prop_oneof![
         6 => data.clone().prop_map(Write::Insert),
         2 => (0..150_u32, data).prop_map(|(key, changes)| Write::Update(key, changes)),

@@ -3,8 +3,8 @@
 use crate::support::{Counting, EPOCH_MS, Wire, json, object, options};
 use noex_json::{Object, Value};
 use noex_store::{
-    Answer, BucketStats, Change, Commit, Operation, Page, ReadRequest, Store, StoreError, StoreOptions, Subscribed,
-    SubscriberId,
+    Answer, BucketStats, Change, Commit, Operation, Page, ReadRequest, Store, StoreError, StoreOptions,
+    Subscribed, SubscriberId,
 };
 
 fn wire(buckets: &[(&str, &str)]) -> Wire {
@@ -29,7 +29,9 @@ fn a_store_can_move_between_threads() {
     store.define_bucket(0, "b", &object(PLAIN)).unwrap();
     store.define_query("q", &object(r#"{"bucket":"b"}"#)).unwrap();
     is_send(&store.prepare_read(0, "b", ReadRequest::All).unwrap());
-    let Ok(Subscribed::Evaluate(evaluation)) = store.subscribe(0, "q", None, SubscriberId(1)) else { panic!() };
+    let Ok(Subscribed::Evaluate(evaluation)) = store.subscribe(0, "q", None, SubscriberId(1)) else {
+        panic!()
+    };
     is_send(&evaluation);
     is_send(&evaluation.run());
 }
@@ -41,7 +43,9 @@ fn deletions_cascade_through_long_chains_and_cycles() {
         "t",
         r#"{"key":"id","schema":{"id":{"type":"number"},"up":{"type":"number","ref":"t","onDelete":"cascade"}}}"#,
     )]);
-    let record = |id: u32| format!(r#"{{"id":{id},"up":{}}}"#, if id == 0 { "null".into() } else { (id - 1).to_string() });
+    let record = |id: u32| {
+        format!(r#"{{"id":{id},"up":{}}}"#, if id == 0 { "null".into() } else { (id - 1).to_string() })
+    };
     for id in 0..50_000 {
         insert(&mut wire, "t", &record(id));
     }
@@ -59,8 +63,14 @@ fn deletions_cascade_through_long_chains_and_cycles() {
 fn a_restricted_deletion_undoes_the_cascades_before_it() {
     let mut wire = wire(&[
         ("a", r#"{"key":"id","schema":{"id":{"type":"string"}}}"#),
-        ("b", r#"{"key":"id","schema":{"id":{"type":"string"},"a":{"type":"string","ref":"a","onDelete":"cascade"}}}"#),
-        ("c", r#"{"key":"id","schema":{"id":{"type":"string"},"a":{"type":"string","ref":"a"},"b":{"type":"string","ref":"b"}}}"#),
+        (
+            "b",
+            r#"{"key":"id","schema":{"id":{"type":"string"},"a":{"type":"string","ref":"a","onDelete":"cascade"}}}"#,
+        ),
+        (
+            "c",
+            r#"{"key":"id","schema":{"id":{"type":"string"},"a":{"type":"string","ref":"a"},"b":{"type":"string","ref":"b"}}}"#,
+        ),
     ]);
     insert(&mut wire, "a", r#"{"id":"1"}"#);
     insert(&mut wire, "b", r#"{"id":"2","a":"1"}"#);
@@ -80,7 +90,8 @@ fn a_restricted_deletion_undoes_the_cascades_before_it() {
 #[test]
 fn expiry_is_a_commit_before_anything_else_happens() {
     let mut wire = Wire::new(StoreOptions { ttl_check_interval_ms: 1000, ..options() });
-    let config = r#"{"key":"id","ttl":100,"schema":{"id":{"type":"string"},"u":{"type":"string","unique":true}}}"#;
+    let config =
+        r#"{"key":"id","ttl":100,"schema":{"id":{"type":"string"},"u":{"type":"string","unique":true}}}"#;
     wire.store.define_bucket(EPOCH_MS, "s", &object(config)).unwrap();
     wire.store
         .define_bucket(
@@ -142,7 +153,10 @@ fn a_refused_call_leaves_nothing_behind() {
     assert!(matches!(wire.store.insert(EPOCH_MS, "m", object(r#"{"u":1}"#)), Err(StoreError::Unique { .. })));
     let list = vec![object(r#"{"u":7}"#), object(r#"{"u":8}"#), object(r#"{"u":8}"#)];
     assert!(wire.store.insert_many(EPOCH_MS, "m", list).is_err());
-    let insert = |u: f64| Operation::Insert { bucket: "m".into(), data: [("u".into(), u.into())].into_iter().collect() };
+    let insert = |u: f64| Operation::Insert {
+        bucket: "m".into(),
+        data: [("u".into(), u.into())].into_iter().collect(),
+    };
     assert!(wire.store.transaction(EPOCH_MS, vec![insert(7.0), insert(2.0)]).is_err());
     assert_eq!((wire.call(r#"{"type":"all","bucket":"m"}"#).unwrap(), wire.store.lsn()), before);
     // Only the single insert has used up a number.
@@ -164,8 +178,11 @@ fn a_prepared_read_sees_the_state_at_which_it_was_prepared() {
         ReadRequest::Last(700),
         ReadRequest::Paginate { after: Some(json("2")), limit: 600 },
     ];
-    let mut prepare = |wire: &mut Wire| -> Vec<_> {
-        requests.iter().map(|request| wire.store.prepare_read(EPOCH_MS, "b", request.clone()).unwrap()).collect()
+    let prepare = |wire: &mut Wire| -> Vec<_> {
+        requests
+            .iter()
+            .map(|request| wire.store.prepare_read(EPOCH_MS, "b", request.clone()).unwrap())
+            .collect()
     };
     let (early, late) = (prepare(&mut wire), prepare(&mut wire));
     let text = |answer: Answer| {
@@ -178,8 +195,11 @@ fn a_prepared_read_sees_the_state_at_which_it_was_prepared() {
     let late: Vec<String> = late.into_iter().map(|read| text(read.run())).collect();
     assert_eq!(early, late);
     assert_eq!(early[2], "997");
-    let Answer::Page(Page { records, has_more }) =
-        wire.store.prepare_read(EPOCH_MS, "b", ReadRequest::Paginate { after: None, limit: 1 }).unwrap().run()
+    let Answer::Page(Page { records, has_more }) = wire
+        .store
+        .prepare_read(EPOCH_MS, "b", ReadRequest::Paginate { after: None, limit: 1 })
+        .unwrap()
+        .run()
     else {
         panic!("no page")
     };
@@ -192,14 +212,21 @@ fn limits_and_administration() {
         Store::new(StoreOptions { buckets_max: 1, queries_max: 1, ..options() }, Box::<Counting>::default());
     assert!(store.define_bucket(0, "bad", &object("{}")).is_err());
     store.define_bucket(0, "b", &object(PLAIN)).unwrap();
-    assert_eq!(store.define_bucket(0, "c", &object(PLAIN)).unwrap_err().to_string(), "Limit reached: at most 1 buckets");
+    assert_eq!(
+        store.define_bucket(0, "c", &object(PLAIN)).unwrap_err().to_string(),
+        "Limit reached: at most 1 buckets"
+    );
     store.define_query("q", &object(r#"{"bucket":"b"}"#)).unwrap();
     let error = store.define_query("r", &object(r#"{"bucket":"b"}"#)).unwrap_err();
     assert_eq!(error.to_string(), "Limit reached: at most 1 queries");
     assert!(store.has_bucket("b") && !store.has_bucket("bad"));
     store.drop_bucket(0, "b").unwrap();
     store.define_bucket(0, "b", &object(PLAIN)).unwrap();
-    assert_eq!(store.insert(0, "b", Object::new()).unwrap().key().as_number(), Some(1.0), "nothing is left of the old one");
+    assert_eq!(
+        store.insert(0, "b", Object::new()).unwrap().key().as_number(),
+        Some(1.0),
+        "nothing is left of the old one"
+    );
 }
 
 #[test]
@@ -211,7 +238,8 @@ fn ignored_operators_are_reported_once() {
     assert_eq!(wire.store.take_warnings(), ["ignored unknown filter operator \"$regex\" on bucket \"b\""]);
     assert!(wire.store.take_warnings().is_empty());
     for operator in 0..1000 {
-        wire.call(&format!(r#"{{"type":"where","bucket":"b","filter":{{"n":{{"$o{operator}":1}}}}}}"#)).unwrap();
+        wire.call(&format!(r#"{{"type":"where","bucket":"b","filter":{{"n":{{"$o{operator}":1}}}}}}"#))
+            .unwrap();
     }
     assert!(wire.store.take_warnings().len() <= 64);
 }
@@ -224,7 +252,8 @@ fn commits_are_numbered_and_carry_old_and_new() {
     wire.store.delete(EPOCH_MS + 5, "b", &json("2")).unwrap(); // Nothing to do, no commit.
     wire.store.delete(EPOCH_MS + 5, "b", &json("1")).unwrap();
     let commits = wire.store.take_commits();
-    let numbers: Vec<(u64, u64)> = commits.iter().map(|Commit { lsn, time_ms, .. }| (*lsn, *time_ms - EPOCH_MS)).collect();
+    let numbers: Vec<(u64, u64)> =
+        commits.iter().map(|Commit { lsn, time_ms, .. }| (*lsn, *time_ms - EPOCH_MS)).collect();
     assert_eq!(numbers, [(1, 0), (2, 5), (3, 5)]);
     let Change::Updated { old, new, seq, .. } = &commits[1].changes[0] else { panic!("no update") };
     assert_eq!((old.version(), new.version(), *seq), (1, 2, commits[2].changes[0].seq()));

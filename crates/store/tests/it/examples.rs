@@ -84,7 +84,8 @@ impl Player {
 
     fn expect_push(&mut self, expected: &str) {
         let at = self.pushes.iter().position(|push| push == expected);
-        let at = at.unwrap_or_else(|| panic!("line {}: {expected} is not among {:?}", self.line, self.pushes));
+        let at =
+            at.unwrap_or_else(|| panic!("line {}: {expected} is not among {:?}", self.line, self.pushes));
         self.pushes.remove(at);
     }
 }
@@ -106,6 +107,7 @@ fn hide(text: &str, prefix: &str, len: usize, by: &str) -> String {
 
 fn keys(text: &str) -> String {
     let Value::Array(records) = json(text) else { panic!("no list: {text}") };
-    let id = |record: &Value| record.as_object().and_then(|record| record.get("id")).cloned().unwrap_or_default();
+    let id =
+        |record: &Value| record.as_object().and_then(|record| record.get("id")).cloned().unwrap_or_default();
     Value::Array(records.iter().map(id).collect()).to_json()
 }

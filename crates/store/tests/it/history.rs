@@ -6,8 +6,8 @@ use noex_json::{CompactString, Object, Value};
 use noex_store::query::{QueryDefinition, QueryOptions};
 use noex_store::schema::Definition;
 use noex_store::{
-    Answer, DuplicateInsert, Operation, OperationResult, Page, ReadRequest, StoreError, StoreOptions, Subscribed,
-    SubscriberId,
+    Answer, DuplicateInsert, Operation, OperationResult, Page, ReadRequest, StoreError, StoreOptions,
+    Subscribed, SubscriberId,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -32,7 +32,8 @@ fn definition() -> impl Strategy<Value = Config> {
         r#"{"type":"number","unique":true}"#,
         r#"{"type":"number","min":1}"#,
     ]);
-    let mixed = pick(&[r#"{"type":"date"}"#, r#"{"type":"date","unique":true}"#, r#"{"type":"date","default":2}"#]);
+    let mixed =
+        pick(&[r#"{"type":"date"}"#, r#"{"type":"date","unique":true}"#, r#"{"type":"date","default":2}"#]);
     let free = || Just(r#"{"type":"date"}"#.to_owned());
     let reference = || {
         let target = prop_oneof![8 => Just("p"), 8 => Just("c"), 4 => Just("d"), 1 => Just("nowhere")];
@@ -41,8 +42,17 @@ fn definition() -> impl Strategy<Value = Config> {
     };
     let r = prop_oneof![1 => free(), 4 => reference()];
     let s = prop_oneof![3 => free(), 2 => reference()];
-    let indexes = pick(&["", r#""indexes":["n"],"#, r#""indexes":["x","n"],"#, r#""indexes":["x","r","s"],"#]);
-    let more = pick(&["", "", "", r#""etsType":"ordered_set","#, r#""maxSize":3,"#, r#""maxSize":5,"#, r#""ttl":60,"#]);
+    let indexes =
+        pick(&["", r#""indexes":["n"],"#, r#""indexes":["x","n"],"#, r#""indexes":["x","r","s"],"#]);
+    let more = pick(&[
+        "",
+        "",
+        "",
+        r#""etsType":"ordered_set","#,
+        r#""maxSize":3,"#,
+        r#""maxSize":5,"#,
+        r#""ttl":60,"#,
+    ]);
     let more = (more.clone(), more).prop_map(|(a, b)| {
         let twice = !a.is_empty() && b.starts_with(&a[..6]);
         if twice { a.to_owned() } else { format!("{a}{b}") }
@@ -68,7 +78,8 @@ fn data() -> impl Strategy<Value = Object> {
     let id = prop::option::weighted(0.9, key()).prop_map(|key| key.map(|key| ("id".into(), key)));
     let n = member("n", 0.5, &["0", "1", "2", "3", "4", "5", "6", "1e400", "-0", "null"]);
     let bad = member("n", 0.02, &["\"bad\""]);
-    let x = member("x", 0.5, &["1", "2", "3", "4", "10", "\"1\"", "\"2\"", "\"10\"", "\"b\"", "\"bc\"", "null"]);
+    let x =
+        member("x", 0.5, &["1", "2", "3", "4", "10", "\"1\"", "\"2\"", "\"10\"", "\"b\"", "\"bc\"", "null"]);
     let r = member("r", 0.5, &["1", "2", "\"a\"", "\"b\"", "null"]);
     let s = member("s", 0.3, &["1", "\"a\"", "\"b\"", "null"]);
     let y = member("y", 0.3, &["[1]", "{\"k\":1}", "true", "1", "\"t\""]);
@@ -223,7 +234,11 @@ impl Bench {
     fn new(definitions: [Config; 3], settings: Settings) -> Self {
         let mut wire = Wire::new(StoreOptions {
             ttl_check_interval_ms: u64::from(settings.sweeps),
-            on_duplicate_insert: if settings.replace { DuplicateInsert::Replace } else { DuplicateInsert::Reject },
+            on_duplicate_insert: if settings.replace {
+                DuplicateInsert::Replace
+            } else {
+                DuplicateInsert::Reject
+            },
             ..options()
         });
         let mut parsed = Vec::new();
@@ -259,7 +274,9 @@ impl Bench {
         let record = |record: std::sync::Arc<noex_store::Record>| vec![record.json().to_string()];
         Ok(match call.clone() {
             Call::Insert(bucket, data) => record(store.insert(now, BUCKETS[bucket], data)?),
-            Call::Update(bucket, key, changes) => record(store.update(now, BUCKETS[bucket], &key, changes)?),
+            Call::Update(bucket, key, changes) => {
+                record(store.update(now, BUCKETS[bucket], &key, changes)?)
+            }
             Call::Upsert(bucket, data) => record(store.upsert(now, BUCKETS[bucket], data)?),
             Call::Delete(bucket, key) => store.delete(now, BUCKETS[bucket], &key).map(|()| Vec::new())?,
             Call::Clear(bucket) => store.clear(now, BUCKETS[bucket]).map(|()| Vec::new())?,
@@ -270,7 +287,9 @@ impl Bench {
             Call::UpdateMany(bucket, filter, changes) => {
                 vec![store.update_many(now, BUCKETS[bucket], &filter, changes)?.to_string()]
             }
-            Call::DeleteMany(bucket, filter) => vec![store.delete_many(now, BUCKETS[bucket], &filter)?.to_string()],
+            Call::DeleteMany(bucket, filter) => {
+                vec![store.delete_many(now, BUCKETS[bucket], &filter)?.to_string()]
+            }
             Call::Transaction(operations) => store.transaction(now, operations)?.iter().map(text).collect(),
             Call::PurgeTtl => vec![store.purge_ttl(now).to_string()],
         })
@@ -286,7 +305,8 @@ impl Bench {
         let (id, params) = (self.next, json(params));
         let given = Some(&params).filter(|params| !params.is_null());
         self.model.advance(self.now_ms);
-        let subscribed = self.wire.store.subscribe(self.now_ms, &format!("q{query}"), given, SubscriberId(id));
+        let subscribed =
+            self.wire.store.subscribe(self.now_ms, &format!("q{query}"), given, SubscriberId(id));
         let state = match subscribed.unwrap() {
             Subscribed::Ready(state) => state,
             Subscribed::Evaluate(evaluation) => {
@@ -303,7 +323,10 @@ impl Bench {
     fn take(&mut self, changed: Vec<(SubscriberId, noex_store::ViewState)>) -> Checked {
         for (id, state) in changed {
             let subscription = self.subscriptions.get_mut(&id.0).unwrap();
-            prop_assert!(subscription.known.as_deref() != state.result.as_deref(), "pushed the same result again");
+            prop_assert!(
+                subscription.known.as_deref() != state.result.as_deref(),
+                "pushed the same result again"
+            );
             prop_assert!(subscription.version < state.version);
             subscription.known = state.result.as_deref().map(str::to_owned);
             subscription.version = state.version;
@@ -330,7 +353,13 @@ impl Bench {
                 .map(|row| (row.members.clone(), Value::Object(row.members.clone()).to_json()))
                 .collect();
             let fresh = compiled.evaluate(texts.iter(), |row| &row.0, |row| &row.1);
-            prop_assert_eq!(&subscription.known, &fresh, "{} {:?}", QUERIES[subscription.query], subscription.params);
+            prop_assert_eq!(
+                &subscription.known,
+                &fresh,
+                "{} {:?}",
+                QUERIES[subscription.query],
+                subscription.params
+            );
         }
         let active = self.wire.store.stats().active_subscriptions;
         prop_assert_eq!(active, self.subscriptions.len());
@@ -355,11 +384,22 @@ impl Bench {
             prop_assert_eq!(stats.record_count, bucket.rows.len());
             let names: Vec<&str> = stats.index_names.iter().map(CompactString::as_str).collect();
             prop_assert_eq!(names, bucket.index_fields());
-            for filter in [r#"{"n":1}"#, r#"{"n":{"$gte":1,"$lt":3}}"#, r#"{"x":{"$in":["1",2]}}"#, r#"{"x":{"$gt":"1"}}"#, r#"{"r":"a"}"#] {
+            for filter in [
+                r#"{"n":1}"#,
+                r#"{"n":{"$gte":1,"$lt":3}}"#,
+                r#"{"x":{"$in":["1",2]}}"#,
+                r#"{"x":{"$gt":"1"}}"#,
+                r#"{"r":"a"}"#,
+            ] {
                 let filter = object(filter);
-                let expected: Vec<String> =
-                    bucket.matching(&filter).iter().map(|row| Value::Object(row.members.clone()).to_json()).collect();
-                let Answer::Records(found) = self.read(at, ReadRequest::Where(filter)) else { panic!("no list") };
+                let expected: Vec<String> = bucket
+                    .matching(&filter)
+                    .iter()
+                    .map(|row| Value::Object(row.members.clone()).to_json())
+                    .collect();
+                let Answer::Records(found) = self.read(at, ReadRequest::Where(filter)) else {
+                    panic!("no list")
+                };
                 prop_assert_eq!(texts(&found), expected);
             }
             self.check_pages(at, &bucket)?;
@@ -384,7 +424,8 @@ impl Bench {
         prop_assert_eq!(&walked, &texts(&first));
         let Answer::Records(last) = self.read(at, ReadRequest::Last(3)) else { panic!("no list") };
         prop_assert_eq!(texts(&last), walked[walked.len().saturating_sub(3)..].to_vec());
-        let rows: Vec<String> = bucket.rows.iter().map(|row| Value::Object(row.members.clone()).to_json()).collect();
+        let rows: Vec<String> =
+            bucket.rows.iter().map(|row| Value::Object(row.members.clone()).to_json()).collect();
         if bucket.definition.ordered {
             walked.sort();
             let mut rows = rows;

@@ -99,7 +99,8 @@ impl Bucket {
     }
 
     pub(crate) fn index_fields(&self) -> Vec<&str> {
-        let unique = self.definition.fields.iter().filter(|field| field.unique).map(|field| field.name.as_str());
+        let unique =
+            self.definition.fields.iter().filter(|field| field.unique).map(|field| field.name.as_str());
         let declared: Vec<&str> = self.definition.indexes.iter().map(|field| field.as_str()).collect();
         let others: Vec<&str> = unique.filter(|field| !declared.contains(field)).collect();
         declared.into_iter().chain(others).collect()
@@ -130,7 +131,12 @@ impl Model {
         let mut due = Vec::new();
         for (at, bucket) in self.buckets.iter().enumerate().filter(|(_, b)| b.definition.ttl_ms.is_some()) {
             for row in &bucket.rows {
-                if row.members.get("_expiresAt").and_then(Value::as_number).is_some_and(|deadline| deadline <= now) {
+                if row
+                    .members
+                    .get("_expiresAt")
+                    .and_then(Value::as_number)
+                    .is_some_and(|deadline| deadline <= now)
+                {
                     due.push((at, row.id));
                 }
             }
@@ -287,7 +293,9 @@ impl Attempt {
 
     fn operate(&mut self, operation: &Operation) -> Result<String, StoreError> {
         let json = |members: &Object| Value::Object(members.clone()).to_json();
-        let list = |rows: Vec<&Row>| format!("[{}]", rows.iter().map(|r| json(&r.members)).collect::<Vec<_>>().join(","));
+        let list = |rows: Vec<&Row>| {
+            format!("[{}]", rows.iter().map(|r| json(&r.members)).collect::<Vec<_>>().join(","))
+        };
         Ok(match operation {
             Operation::Get { bucket, key } => {
                 let bucket = &self.model.buckets[self.model.bucket(bucket)?];
@@ -315,7 +323,9 @@ impl Attempt {
             }
             Operation::Update { bucket, key, changes } => {
                 let bucket = self.model.bucket(bucket)?;
-                let Some(at) = self.model.buckets[bucket].find(key) else { return Err(self.not_found(bucket, key)) };
+                let Some(at) = self.model.buckets[bucket].find(key) else {
+                    return Err(self.not_found(bucket, key));
+                };
                 json(&self.update(bucket, self.model.buckets[bucket].rows[at].id, changes)?)
             }
             Operation::Delete { bucket, key } => {
@@ -328,7 +338,9 @@ impl Attempt {
                 }
                 "{\"deleted\":true}".into()
             }
-            Operation::Where { bucket, filter } => list(self.model.buckets[self.model.bucket(bucket)?].matching(filter)),
+            Operation::Where { bucket, filter } => {
+                list(self.model.buckets[self.model.bucket(bucket)?].matching(filter))
+            }
             Operation::FindOne { bucket, filter } => {
                 let found = self.model.buckets[self.model.bucket(bucket)?].matching(filter);
                 found.first().map_or("null".into(), |row| json(&row.members))
@@ -546,7 +558,9 @@ impl Attempt {
                 if *to != target.definition.name {
                     continue;
                 }
-                if let Some(row) = source.rows.iter().find(|row| identical(value(row, &field.name), Some(key))) {
+                if let Some(row) =
+                    source.rows.iter().find(|row| identical(value(row, &field.name), Some(key)))
+                {
                     return Err(StoreError::ReferenceRestricted {
                         source_bucket: source.name().into(),
                         source_key: source.key_of(row).clone(),
@@ -563,7 +577,9 @@ impl Attempt {
     fn judge_uniqueness(&self) -> Result<(), StoreError> {
         for (at, _) in &self.touched {
             let bucket = &self.model.buckets[*at];
-            let unique = |name: &&str| bucket.definition.fields.iter().any(|field| field.unique && field.name == *name);
+            let unique = |name: &&str| {
+                bucket.definition.fields.iter().any(|field| field.unique && field.name == *name)
+            };
             for field in bucket.index_fields().into_iter().filter(unique) {
                 for (_, id) in self.puts.iter().filter(|(other, _)| other == at) {
                     let Some(value) = bucket.by_id(*id).and_then(|row| value(row, field)) else { continue };
@@ -579,12 +595,19 @@ impl Attempt {
     }
 
     fn evict(&mut self) {
-        let grown: Vec<usize> = self.touched.iter().filter(|(_, grown)| *grown).map(|(bucket, _)| *bucket).collect();
+        let grown: Vec<usize> =
+            self.touched.iter().filter(|(_, grown)| *grown).map(|(bucket, _)| *bucket).collect();
         for at in grown {
-            while self.model.buckets[at].definition.size_max.is_some_and(|max| self.model.buckets[at].rows.len() > max) {
+            while self.model.buckets[at]
+                .definition
+                .size_max
+                .is_some_and(|max| self.model.buckets[at].rows.len() > max)
+            {
                 let rows = self.model.buckets[at].rows.iter().filter(|row| Some(row.id) != self.spared);
                 let age = |row: &Row| row.members.get("_createdAt").and_then(Value::as_number).unwrap();
-                let Some(oldest) = rows.min_by(|a, b| age(a).total_cmp(&age(b))).map(|row| row.id) else { break };
+                let Some(oldest) = rows.min_by(|a, b| age(a).total_cmp(&age(b))).map(|row| row.id) else {
+                    break;
+                };
                 self.remove(at, oldest);
             }
         }

@@ -2,8 +2,8 @@
 
 use noex_json::{CompactString, Object, Value};
 use noex_store::{
-    Change, Commit, DuplicateInsert, Function, Operation, OperationResult, Published, Random, ReadRequest, Store,
-    StoreError, StoreOptions, Subscribed, SubscriberId, ViewState,
+    Change, Commit, DuplicateInsert, Function, Operation, OperationResult, Published, Random, ReadRequest,
+    Store, StoreError, StoreOptions, Subscribed, SubscriberId, ViewState,
 };
 
 /// "Random" bytes that are zero except for a counter at the end, so that generated values are known.
@@ -129,7 +129,9 @@ impl Wire {
             "insert" => Ok(store.insert(now, bucket, member(&request, "data"))?.json().to_string()),
             "update" => Ok(store.update(now, bucket, &key(), member(&request, "data"))?.json().to_string()),
             "upsert" => Ok(store.upsert(now, bucket, member(&request, "data"))?.json().to_string()),
-            "get" => Ok(store.get(now, bucket, &key())?.map_or("null".into(), |record| record.json().to_string())),
+            "get" => {
+                Ok(store.get(now, bucket, &key())?.map_or("null".into(), |record| record.json().to_string()))
+            }
             "delete" => store.delete(now, bucket, &key()).map(|()| "{\"deleted\":true}".into()),
             "clear" => store.clear(now, bucket).map(|()| "{\"cleared\":true}".into()),
             "insertMany" => {
@@ -141,7 +143,9 @@ impl Wire {
             "updateMany" => store
                 .update_many(now, bucket, &member(&request, "filter"), member(&request, "data"))
                 .map(|n| n.to_string()),
-            "deleteMany" => store.delete_many(now, bucket, &member(&request, "filter")).map(|n| n.to_string()),
+            "deleteMany" => {
+                store.delete_many(now, bucket, &member(&request, "filter")).map(|n| n.to_string())
+            }
             _ => self.read(kind, bucket, &request),
         }
     }

@@ -6,7 +6,8 @@ use noex_store::{EndReason, Evaluated, Evaluation, Subscribed, SubscriberId, Vie
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-const BUCKET: &str = r#"{"key":"id","schema":{"id":{"type":"number"},"g":{"type":"number"}},"indexes":["g"]}"#;
+const BUCKET: &str =
+    r#"{"key":"id","schema":{"id":{"type":"number"},"g":{"type":"number"}},"indexes":["g"]}"#;
 const QUERIES: [&str; 3] = [
     r#"{"bucket":"b","filter":{"g":"{{ params.g }}"},"fields":["id"]}"#,
     r#"{"bucket":"b","aggregate":{"function":"count"}}"#,
@@ -57,7 +58,9 @@ struct Bench {
 }
 
 fn record(key: u8, group: u8) -> Object {
-    [("id".into(), Value::Number(f64::from(key))), ("g".into(), Value::Number(f64::from(group)))].into_iter().collect()
+    [("id".into(), Value::Number(f64::from(key))), ("g".into(), Value::Number(f64::from(group)))]
+        .into_iter()
+        .collect()
 }
 
 impl Bench {
@@ -79,7 +82,8 @@ impl Bench {
             Step::Delete(key) => store.delete(EPOCH_MS, "b", &Value::Number(f64::from(key))).unwrap(),
             Step::Subscribe(query, group) => {
                 self.next += 1;
-                let params = Value::Object([("g".into(), Value::Number(f64::from(group)))].into_iter().collect());
+                let params =
+                    Value::Object([("g".into(), Value::Number(f64::from(group)))].into_iter().collect());
                 let id = SubscriberId(self.next);
                 let state = match store.subscribe(EPOCH_MS, &query.to_string(), Some(&params), id).unwrap() {
                     Subscribed::Ready(state) => Some(state),
@@ -118,7 +122,8 @@ impl Bench {
         for (id, state) in published.changed {
             let client = self.clients.get_mut(&id.0);
             let client = client.ok_or_else(|| TestCaseError::fail("a push to somebody who has left"))?;
-            let known = client.state.as_ref().ok_or_else(|| TestCaseError::fail("a push before the response"))?;
+            let known =
+                client.state.as_ref().ok_or_else(|| TestCaseError::fail("a push before the response"))?;
             prop_assert!(known.version < state.version, "{known:?} {state:?}");
             prop_assert!(known.result != state.result);
             client.state = Some(state);
@@ -145,17 +150,21 @@ impl Bench {
             }
         }
         for client in self.clients.values() {
-            let bucket = ["{\"type\":\"where\",\"bucket\":\"b\",\"filter\":{\"g\":", &client.group.to_string(), "}}"].concat();
+            let bucket =
+                ["{\"type\":\"where\",\"bucket\":\"b\",\"filter\":{\"g\":", &client.group.to_string(), "}}"]
+                    .concat();
             let expected = match client.query {
                 0 => {
                     let found = self.wire.call(&bucket).unwrap();
                     let Value::Array(records) = crate::support::json(&found) else { panic!("no list") };
-                    let ids = records.iter().filter_map(Value::as_object).filter_map(|record| record.get("id"));
+                    let ids =
+                        records.iter().filter_map(Value::as_object).filter_map(|record| record.get("id"));
                     let shown = ids.map(|id| format!("{{\"id\":{}}}", id.to_json()));
                     Some(format!("[{}]", shown.collect::<Vec<_>>().join(",")))
                 }
                 1 => Some(self.wire.call(r#"{"type":"count","bucket":"b"}"#).unwrap()),
-                _ => Some(self.wire.call(r#"{"type":"min","bucket":"b","field":"g"}"#).unwrap()).filter(|text| text != "null"),
+                _ => Some(self.wire.call(r#"{"type":"min","bucket":"b","field":"g"}"#).unwrap())
+                    .filter(|text| text != "null"),
             };
             let known = client.state.as_ref().and_then(|state| state.result.as_deref());
             prop_assert!(client.state.is_some());
@@ -216,7 +225,8 @@ fn subscribers_of_one_view_share_its_text() {
     bench.step(Step::Subscribe(0, 1)).unwrap();
     bench.settle().unwrap();
     bench.step(Step::Subscribe(0, 1)).unwrap();
-    let texts: Vec<_> = bench.clients.values().map(|client| client.state.clone().unwrap().result.unwrap()).collect();
+    let texts: Vec<_> =
+        bench.clients.values().map(|client| client.state.clone().unwrap().result.unwrap()).collect();
     assert!(std::sync::Arc::ptr_eq(&texts[0], &texts[1]));
 }
 
@@ -230,5 +240,7 @@ fn writes_that_concern_no_view_wake_none() {
     bench.step(Step::Write(1, 1)).unwrap(); // Neither the shown field nor the number of records changes.
     assert!(bench.wire.store.next_dirty(EPOCH_MS).is_none());
     bench.step(Step::Write(2, 2)).unwrap(); // Only the count.
-    assert!(bench.wire.store.next_dirty(EPOCH_MS).is_some() && bench.wire.store.next_dirty(EPOCH_MS).is_none());
+    assert!(
+        bench.wire.store.next_dirty(EPOCH_MS).is_some() && bench.wire.store.next_dirty(EPOCH_MS).is_none()
+    );
 }
