@@ -7,9 +7,7 @@ mod options;
 
 use async_signal::{Signal, Signals};
 use futures::StreamExt;
-use noex_config::{
-    Action, Config, LoadError, banner, load, parse_args, start_warnings, unsupported, version_text,
-};
+use noex_config::{Action, Config, banner, load, parse_args, start_warnings, unsupported, version_text};
 use noex_smol::{Server, StartError};
 use std::{
     io::{self, Write},
@@ -26,23 +24,19 @@ fn main() -> ExitCode {
     };
     let loaded = match load(&cli) {
         Ok(loaded) => loaded,
-        Err(LoadError::File(text)) => return fail(&format!("Error loading config file: {text}")),
-        Err(LoadError::Invalid(problems)) => return fail_all(&problems),
+        Err(error) => return fail(&error.to_string()),
     };
-    let config = loaded.config;
-    let missing = unsupported(&config);
+    let missing = unsupported(&loaded.config);
     if !missing.is_empty() {
         return fail_all(&missing);
     }
-    log::start(&config.log);
-    for warning in &loaded.warnings {
-        tracing::warn!("{}", warning.trim_start_matches("Warning: "));
-    }
-    smol::block_on(run(config))
+    log::start(&loaded.config.log);
+    smol::block_on(run(loaded.config, loaded.warnings))
 }
 
-async fn run(config: Config) -> ExitCode {
+async fn run(config: Config, warnings: Vec<String>) -> ExitCode {
     if config.check {
+        warn_all(&warnings);
         return match noex_smol::check(options::of(&config)) {
             Ok(()) => print("OK"),
             Err(error) => start_failure(error),
@@ -58,9 +52,8 @@ async fn run(config: Config) -> ExitCode {
         Err(error) => return start_failure(error),
     };
     log::plain(&banner(&config, server.port()));
-    for warning in start_warnings(&config) {
-        tracing::warn!("{warning}");
-    }
+    warn_all(&warnings);
+    warn_all(&start_warnings(&config));
     if config.ready_line && print(&format!("READY {}", server.port())) != ExitCode::SUCCESS {
         return ExitCode::FAILURE;
     }
@@ -74,6 +67,12 @@ async fn run(config: Config) -> ExitCode {
         futures::future::Either::Left(_) => ExitCode::SUCCESS,
         // Whoever insists does not want to wait: the threads may be busy, so the process ends here.
         futures::future::Either::Right(_) => std::process::exit(1),
+    }
+}
+
+fn warn_all(warnings: &[String]) {
+    for warning in warnings {
+        tracing::warn!("{warning}");
     }
 }
 

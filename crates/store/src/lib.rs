@@ -6,7 +6,10 @@
 //! O(1) snapshot, and run outside of it.
 
 #![forbid(unsafe_code)]
-#![allow(clippy::result_large_err, reason = "an error names what clients are told; it is rare and moved only up the stack")]
+#![allow(
+    clippy::result_large_err,
+    reason = "an error names what clients are told; it is rare and moved only up the stack"
+)]
 
 pub mod error;
 pub mod filter;

@@ -316,7 +316,7 @@ impl<'a> Transaction<'a> {
         let Some(old) = table.at(seq).cloned() else {
             return Err(StoreError::RecordNotFound { bucket: table.name().to_string(), key: Value::Null });
         };
-        
+        self.check_references(bucket, seq, &definition, |field| changes.contains(field));
         let record = old.next(changes, &definition.key, self.now_ms);
         definition.validate(record.members())?;
         self.put(bucket, seq, Some(Arc::clone(&record)), false)?;

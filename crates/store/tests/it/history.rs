@@ -373,13 +373,13 @@ impl Bench {
     /// All reads give what the model gives.
     fn check_reads(&mut self) -> Checked {
         self.model.advance(self.now_ms);
-        for at in 0..BUCKETS.len() {
+        for (at, name) in BUCKETS.iter().enumerate() {
             let bucket = self.model.buckets[at].clone();
             let rows: Vec<String> =
                 bucket.rows.iter().map(|row| Value::Object(row.members.clone()).to_json()).collect();
             let Answer::Records(all) = self.read(at, ReadRequest::All) else { panic!("no list") };
             prop_assert_eq!(texts(&all), rows);
-            let stats = self.wire.store.bucket_stats(BUCKETS[at]).unwrap();
+            let stats = self.wire.store.bucket_stats(name).unwrap();
             prop_assert_eq!(stats.autoincrement_counter, bucket.counter);
             prop_assert_eq!(stats.record_count, bucket.rows.len());
             let names: Vec<&str> = stats.index_names.iter().map(CompactString::as_str).collect();

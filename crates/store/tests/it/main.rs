@@ -1,5 +1,7 @@
 //! Tests of the store through its public interface.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
+
 mod access;
 mod engine;
 mod examples;

@@ -156,13 +156,13 @@ impl Model {
             return Ok(vec![self.purge().to_string()]);
         }
         self.advance(now_ms);
-        let inserts = match call {
-            Call::Insert(bucket, _) => Some(*bucket),
-            Call::Upsert(bucket, data) => {
-                let known = data.get(&self.buckets[*bucket].definition.key);
-                known.and_then(|key| self.buckets[*bucket].find(key)).is_none().then_some(*bucket)
-            }
-            _ => None,
+        let inserts = if let Call::Insert(bucket, _) = call {
+            Some(*bucket)
+        } else if let Call::Upsert(bucket, data) = call {
+            let key = data.get(&self.buckets[*bucket].definition.key);
+            key.and_then(|key| self.buckets[*bucket].find(key)).is_none().then_some(*bucket)
+        } else {
+            None
         };
         if let Some(bucket) = inserts {
             self.buckets[bucket].counter += 1;
@@ -374,10 +374,10 @@ impl Attempt {
             self.require_targets(bucket, &members, &key)?;
         }
         bucket.definition.validate(&members)?;
-        if let Some(ttl) = bucket.definition.ttl_ms {
-            if !members.contains("_expiresAt") {
-                members.set("_expiresAt", now as f64 + ttl);
-            }
+        if let Some(ttl) = bucket.definition.ttl_ms
+            && !members.contains("_expiresAt")
+        {
+            members.set("_expiresAt", now as f64 + ttl);
         }
         Ok(members)
     }
