@@ -15,7 +15,7 @@ pub struct Config {
     pub expose_error_details: bool,
     /// Deepest nesting of a message, the message itself counted.
     pub json_depth_max: usize,
-    /// Requests of one connection that may be under way or waiting; at this number reading pauses.
+    /// Requests of one connection that may be under way or waiting; at this number reading pauses. 0 counts as 1.
     pub requests_in_flight_max: usize,
     /// Operations in one transaction; 0 = unlimited.
     pub transaction_operations_max: usize,
@@ -97,7 +97,7 @@ pub enum HeartbeatMode {
 /// Liveness checks.
 #[derive(Clone, Copy, Debug)]
 pub struct HeartbeatConfig {
-    /// Time from ping to ping.
+    /// Time from ping to ping. Must not be zero.
     pub interval: Duration,
     /// Time that a ping may stay unanswered, in deadline mode.
     pub timeout: Duration,
@@ -118,9 +118,9 @@ impl Default for HeartbeatConfig {
 /// Flow control towards a peer that reads slowly.
 #[derive(Clone, Copy, Debug)]
 pub struct Backpressure {
-    /// Bytes queued at which reading pauses (or requests are rejected).
+    /// Bytes queued at which reading pauses (or requests are rejected). 0 counts as 1.
     pub buffered_bytes_max: usize,
-    /// Bytes queued at which pushes are held back; below half of it they resume.
+    /// Bytes queued at which pushes are held back; below half of it they resume. 0 counts as 1.
     pub push_threshold_bytes: usize,
     /// Time without any byte taken, at the maximum, after which the connection is dropped.
     pub stall_timeout: Duration,

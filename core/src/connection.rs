@@ -13,6 +13,7 @@
 //! Only this file changes the phase.
 
 mod flow;
+mod identity;
 mod pipeline;
 
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
     heartbeat::{Beat, Heartbeat},
     outbox::{Outbox, Replies},
     refusal::Code,
-    request::RequestId,
+    request::{self, RequestId},
     subscriptions::{EndReason, Stream, SubId, Subscriptions},
 };
 use alloc::{collections::VecDeque, string::String, sync::Arc, vec::Vec};
@@ -145,7 +146,8 @@ impl Connection {
     }
 
     /// Takes a message. Beyond the limit of requests in flight, which a caller that heeds
-    /// [`Connection::wants_read`] never reaches, requests are answered `BACKPRESSURE`.
+    /// [`Connection::wants_read`] never reaches, requests are answered `BACKPRESSURE`; beyond twice the limit, while a
+    /// login is under way, the connection is closed.
     pub fn handle_message(&mut self, now: Now, shared: &dyn Shared, message: Message<'_>) {
         match (message, self.phase) {
             (_, Phase::Closed) => {}
@@ -157,6 +159,12 @@ impl Connection {
                 self.outbox.push(Frame::Close { code, reason: reason.into() });
                 self.finish(now, shared, CloseReason::Peer(code));
             }
+            // The connection still lives, and so must be able to prove it.
+            (Message::Text(text), Phase::Draining { .. }) => {
+                if request::is_pong(text, self.config.json_depth_max) {
+                    self.heartbeat.pong();
+                }
+            }
             (_, Phase::Closing { .. } | Phase::Draining { .. }) => {}
             (Message::Text(text), Phase::Open) => self.take_text(now, shared, text),
             (Message::Binary, Phase::Open) => self.close(now, shared, CloseReason::BinaryMessage),
@@ -164,6 +172,7 @@ impl Connection {
             (Message::InvalidUtf8, Phase::Open) => self.close(now, shared, CloseReason::InvalidUtf8),
             (Message::Malformed, Phase::Open) => self.close(now, shared, CloseReason::ProtocolError),
         }
+        self.heartbeat.reading(now.mono, self.wants_read());
     }
 
     /// Takes the end or the failure of the transport.
@@ -235,13 +244,14 @@ impl Connection {
             }
             Ok(session) => {
                 let data = pipeline::session_json(&session, false);
-                self.set_session(now, shared, Some(Arc::new(session)));
+                self.set_session(now, Some(Arc::new(session)));
+                self.recheck_subscriptions(shared);
                 Ok(Some(Data::Owned(data)))
             }
             Err(Denied::Invalid) => Err(Refusal::new(Code::Unauthorized, "Invalid token")),
             Err(Denied::Revoked { user_id }) => {
                 if self.session.as_ref().is_some_and(|session| session.user_id == user_id) {
-                    self.set_session(now, shared, None);
+                    self.drop_session(now, shared, EndReason::PermissionRevoked);
                 }
                 Err(Refusal::new(Code::SessionRevoked, "Session has been revoked"))
             }
@@ -277,9 +287,11 @@ impl Connection {
         match outcome {
             Ok(update) => {
                 let text = frame::subscribed(id, subscription, update.data.clone());
-                if let Some(Stream::Results { sent, .. }) =
+                if let Some(Stream::Results { sent, latest, .. }) =
                     self.subscriptions.get_mut(subscription).map(|live| &mut live.stream)
                 {
+                    // A push that overtook the answer must not bring back an older state.
+                    latest.take_if(|latest| latest.version <= update.version);
                     *sent = Some(update);
                 }
                 self.replies.fill(number, text, Some(subscription));
@@ -305,7 +317,7 @@ impl Connection {
     pub fn revoke(&mut self, now: Now, shared: &dyn Shared) {
         if matches!(self.phase, Phase::Open | Phase::Draining { .. }) {
             self.abandon_requests();
-            self.set_session(now, shared, None);
+            self.set_session(now, None);
             self.outbox.push(Frame::Text(frame::session_revoked_notice()));
             self.close_now(now, shared, CloseReason::SessionRevoked);
         }
@@ -332,7 +344,8 @@ impl Connection {
         }
     }
 
-    /// Gives the next effect to execute.
+    /// Gives the next effect to execute. What has not been taken when the connection is closed is not executed any
+    /// more.
     #[must_use]
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
@@ -375,8 +388,8 @@ impl Connection {
             Phase::Closing { .. } | Phase::Draining { .. } => true,
             Phase::Open => {
                 let flow = &self.config.backpressure;
-                self.in_flight() < self.config.requests_in_flight_max
-                    && (flow.reject_requests || self.queued_bytes() < flow.buffered_bytes_max)
+                self.in_flight() < self.config.requests_in_flight_max.max(1)
+                    && (flow.reject_requests || self.queued_bytes() < flow.buffered_bytes_max.max(1))
             }
         }
     }
@@ -414,7 +427,7 @@ impl Connection {
     /// Bytes accepted for the peer and not yet taken by the network.
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
-        self.outbox.queued_bytes() + self.replies.bytes()
+        self.outbox.queued_bytes().saturating_add(self.replies.bytes())
     }
 
     // ---- inner workings shared by the submodules ----
@@ -441,6 +454,7 @@ impl Connection {
                 self.announce(shared, subscription);
             }
         }
+        self.send_after_replies();
         if self.replies.is_empty() {
             self.barrier = false;
         }
@@ -449,6 +463,7 @@ impl Connection {
             self.run_text(now, shared, &text);
         }
         self.finish_draining(now, shared);
+        self.heartbeat.reading(now.mono, self.wants_read());
     }
 
     /// Answers a request at once, or behind the ones that wait.
@@ -466,63 +481,16 @@ impl Connection {
         self.answer(id, text);
     }
 
-    fn set_session(&mut self, now: Now, shared: &dyn Shared, session: Option<Arc<Session>>) {
-        self.expiry_untold = false;
-        let required = self.config.requires_auth();
-        self.login_deadline = if session.is_none() && required {
-            self.config.auth_timeout.map(|span| now.mono + span)
-        } else {
-            None
-        };
-        self.session.clone_from(&session);
-        self.session_deadline = self.expiry_deadline(now);
-        if let Some(session) = &session {
-            let lost: Vec<SubId> = self
-                .subscriptions
-                .queries()
-                .filter(|(_, query)| {
-                    !crate::permissions::may_watch(&self.config.auth, session, query, shared)
-                })
-                .map(|(id, _)| id)
-                .collect();
-            for id in lost {
-                self.end_subscription(shared, id, EndReason::PermissionRevoked);
-            }
-        }
-        self.effects.push_back(Effect::SessionChanged(session));
-    }
-
-    /// Ends an expired session.
-    fn check_expiry(&mut self, now: Now, shared: &dyn Shared) {
-        if self.session.as_ref().is_some_and(|session| session.is_expired(now.unix_ms)) {
-            self.drop_session(now, shared, EndReason::SessionExpired);
-            self.expiry_untold = true;
-        } else {
-            self.session_deadline = self.expiry_deadline(now);
-        }
-    }
-
-    fn drop_session(&mut self, now: Now, shared: &dyn Shared, reason: EndReason) {
-        self.set_session(now, shared, None);
-        if self.config.requires_auth() {
-            let ids: Vec<SubId> = self.subscriptions.ids().collect();
-            for id in ids {
-                self.end_subscription(shared, id, reason);
-            }
-        }
-    }
-
-    fn expiry_deadline(&self, now: Now) -> Option<Instant> {
-        let expires_at_ms = self.session.as_ref()?.expires_at_ms?;
-        let wait_ms = expires_at_ms.saturating_add(1).saturating_sub(now.unix_ms);
-        Some(now.mono + core::time::Duration::from_millis(wait_ms))
-    }
-
     fn stall_deadline(&self) -> Option<Instant> {
         self.stalled_since.map(|since| since + self.config.backpressure.stall_timeout)
     }
 
+    /// Forgets requests that have not been answered. What has been handed out for execution is past recall; what has
+    /// not is dropped.
     fn abandon_requests(&mut self) {
+        self.effects.retain(|effect| {
+            matches!(effect, Effect::Unsubscribe { .. } | Effect::SessionChanged(_) | Effect::Closed(_))
+        });
         self.replies.clear();
         self.backlog.clear();
         self.barrier = false;

@@ -37,6 +37,7 @@ pub enum Effect {
         call: ServerCall,
     },
     /// Watch something; answer with `reply_subscribe`, then send each change with `push_result` or `push_event`.
+    /// Changes may be sent before the answer too: they are held back until the client knows the subscription.
     Subscribe {
         /// To be consumed by the answer.
         token: SubscribeToken,
@@ -45,14 +46,16 @@ pub enum Effect {
         /// What to watch.
         source: Source,
     },
-    /// Stop watching; no answer.
+    /// Stop watching; no answer. Comes for every subscription that ends, for whatever reason, but not for one that was
+    /// refused in the answer; it may come before the answer.
     Unsubscribe {
         /// The subscription.
         subscription: SubId,
     },
     /// The connection speaks for somebody else now; no answer.
     SessionChanged(Option<Arc<Session>>),
-    /// The connection has ended: drop its subscriptions, close the transport once it is drained. Exactly once, last.
+    /// The connection has ended, its subscriptions are dropped: close the transport once it is drained. Exactly once,
+    /// last.
     Closed(CloseReason),
 }
 

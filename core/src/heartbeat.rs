@@ -21,6 +21,8 @@ pub(crate) struct Heartbeat {
     config: HeartbeatConfig,
     next_ping: Instant,
     unanswered: Option<Unanswered>,
+    /// Since when the server has not read from the peer; time before that has been accounted for.
+    paused_since: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +35,7 @@ struct Unanswered {
 
 impl Heartbeat {
     pub(crate) fn new(config: HeartbeatConfig, now: Instant) -> Self {
-        Self { config, next_ping: now + config.interval, unanswered: None }
+        Self { config, next_ping: now + config.interval, unanswered: None, paused_since: None }
     }
 
     /// The next moment at which [`Heartbeat::beat`] has something to say.
@@ -44,8 +46,24 @@ impl Heartbeat {
         }
     }
 
+    /// Notes whether the server reads from the peer at present. Time without reading puts off the deadline.
+    pub(crate) fn reading(&mut self, now: Instant, reading: bool) {
+        if !reading {
+            self.paused_since.get_or_insert(now);
+            return;
+        }
+        let Some(since) = self.paused_since.take() else { return };
+        if let Some(ping) = &mut self.unanswered {
+            ping.deadline = ping.deadline + now.since(since);
+            if self.config.mode == HeartbeatMode::Tick {
+                self.next_ping = self.next_ping + now.since(since);
+            }
+        }
+    }
+
     /// Says what is due; `reading` = the server reads from the peer at present.
     pub(crate) fn beat(&mut self, now: Instant, reading: bool) -> Beat {
+        self.reading(now, reading);
         if now < self.deadline() {
             return Beat::Nothing;
         }
@@ -59,6 +77,7 @@ impl Heartbeat {
         // The answer may be waiting in the socket: start anew.
         ping.deadline = now + self.config.timeout;
         self.next_ping = now + self.config.interval;
+        self.paused_since = Some(now);
         Beat::Nothing
     }
 
@@ -66,6 +85,7 @@ impl Heartbeat {
     /// as written, so that a peer that takes nothing is noticed too.
     pub(crate) fn ping_queued(&mut self, now: Instant, end_offset: u64, write_timeout: Duration) {
         let deadline = now + write_timeout + self.config.timeout;
+        self.paused_since = self.paused_since.map(|_| now);
         self.unanswered = Some(Unanswered { end_offset, written: false, deadline });
     }
 
@@ -75,6 +95,7 @@ impl Heartbeat {
         {
             ping.written = true;
             ping.deadline = ping.deadline.min(now + self.config.timeout);
+            self.paused_since = self.paused_since.map(|_| now);
         }
     }
 
@@ -132,6 +153,21 @@ mod tests {
         beat.ping_queued(ms(100), 1, WRITE);
         assert_eq!(beat.beat(ms(199), true), Beat::Nothing);
         assert_eq!(beat.beat(ms(200), true), Beat::PeerGone);
+    }
+
+    #[test]
+    fn a_pause_puts_off_the_deadline_by_its_length() {
+        for (mode, deadline) in [(HeartbeatMode::Deadline, ms(155)), (HeartbeatMode::Tick, ms(225))] {
+            let mut beat = heartbeat(mode);
+            assert_eq!(beat.beat(ms(100), true), Beat::SendPing);
+            beat.ping_queued(ms(100), 0, WRITE);
+            beat.bytes_written(ms(100), 0);
+            beat.reading(ms(104), false);
+            beat.reading(ms(120), false);
+            beat.reading(ms(129), true);
+            beat.reading(ms(140), true);
+            assert_eq!(beat.deadline(), deadline);
+        }
     }
 
     #[test]

@@ -107,7 +107,7 @@ impl RateLimiter {
     }
 
     fn log(&mut self, key: &str, now: Now) -> &mut Log {
-        self.evict(now.mono.as_millis());
+        self.evict(now.mono.as_millis(), self.logs.contains_key(key));
         self.next_use += 1;
         let stamp = self.next_use;
         let log = self.logs.entry_ref(key).or_default();
@@ -118,14 +118,14 @@ impl RateLimiter {
     }
 
     /// Forgets keys whose window has passed (two per call, so the cost stays constant), and the least recently used
-    /// one if there are too many.
-    fn evict(&mut self, now_ms: u64) {
+    /// one if there is no room for one more. A key that is `known` needs none.
+    fn evict(&mut self, now_ms: u64, known: bool) {
         for _ in 0..2 {
             let Some((stamp, key)) = self.uses.first_key_value().map(|(stamp, key)| (*stamp, key.clone()))
             else {
                 return;
             };
-            let full = self.keys_max != 0 && self.logs.len() >= self.keys_max;
+            let full = !known && self.keys_max != 0 && self.logs.len() >= self.keys_max;
             let idle = self.logs.get(&key).is_none_or(|log| log.is_idle(self.limit, now_ms));
             if !full && !idle {
                 return;
@@ -210,6 +210,17 @@ mod tests {
         limiter.charge("late", at(5000)).expect("fresh");
         limiter.charge("late2", at(5000)).expect("fresh");
         assert_eq!(limiter.len(), 2);
+    }
+
+    #[test]
+    fn a_full_table_keeps_the_keys_that_it_has() {
+        let mut limiter = RateLimiter::new(RateLimit { requests_max: 1, window_ms: 1000 }, 2);
+        for key in ["a", "b"] {
+            assert!(limiter.charge(key, at(0)).is_ok());
+        }
+        for key in ["a", "b", "a", "b"] {
+            assert!(limiter.charge(key, at(1)).is_err(), "{key}");
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ impl Outbox {
         let frame = self.frames.pop_front()?;
         let len = frame.wire_len();
         self.bytes -= len;
-        self.transport_bytes += len;
+        self.transport_bytes = self.transport_bytes.saturating_add(len);
         Some(frame)
     }
 
@@ -45,9 +45,10 @@ impl Outbox {
         progress
     }
 
-    /// Wire bytes not yet taken by the network.
+    /// Wire bytes not yet taken by the network. The transport's share is what the caller says, so nothing is assumed
+    /// of it.
     pub(crate) fn queued_bytes(&self) -> usize {
-        self.bytes + self.transport_bytes
+        self.bytes.saturating_add(self.transport_bytes)
     }
 
     pub(crate) fn total_bytes(&self) -> u64 {

@@ -3,7 +3,10 @@
 //! Source: the auth specification, sections 3 to 5. The resource of a request is read from one fixed field per
 //! operation; other fields never stand in for it.
 
-use crate::{AuthMode, Code, Operation, Refusal, Session, Shared, Tier, TokenMode, request::Members};
+use crate::{
+    AuthMode, Code, Operation, Refusal, Session, Shared, Tier, TokenMode, request::Members,
+    subscriptions::Watched,
+};
 use alloc::{borrow::Cow, format, string::String, vec::Vec};
 use noex_json::{Raw, scan_array};
 
@@ -92,17 +95,9 @@ pub(crate) fn authorize(
     shared: &dyn Shared,
 ) -> Result<(), Refusal> {
     let AuthMode::Token(token) = mode else { return Ok(()) };
-    let anonymous;
-    let session = match (session, &token.anonymous_roles) {
-        (Some(session), _) => session,
-        (None, Some(roles)) => {
-            anonymous = Session { roles: roles.clone(), ..Session::default() };
-            &anonymous
-        }
-        (None, None) => return Ok(()),
-    };
-    check_tier(token, session, operation)?;
-    let check = Check { token, session, shared };
+    let Some(session) = judged(token, session) else { return Ok(()) };
+    check_tier(token, &session, operation)?;
+    let check = Check { token, session: &session, shared };
     if operation == Some(Operation::StoreTransaction) {
         return check.transaction(members);
     }
@@ -114,12 +109,32 @@ pub(crate) fn authorize(
     Ok(())
 }
 
-/// Checks whether a session may still watch a query.
-pub(crate) fn may_watch(mode: &AuthMode, session: &Session, query: &str, shared: &dyn Shared) -> bool {
+/// The session by which a request is judged: where there is none, one with the roles of anonymous clients. `None` =
+/// nothing is checked.
+fn judged<'s>(token: &TokenMode, session: Option<&'s Session>) -> Option<Cow<'s, Session>> {
+    session.map(Cow::Borrowed).or_else(|| {
+        let roles = token.anonymous_roles.clone()?;
+        Some(Cow::Owned(Session { roles, ..Session::default() }))
+    })
+}
+
+/// Checks whether a client may still watch something.
+pub(crate) fn may_watch(
+    mode: &AuthMode,
+    session: Option<&Session>,
+    watched: Watched<'_>,
+    shared: &dyn Shared,
+) -> bool {
     let AuthMode::Token(token) = mode else { return true };
-    let resource = Resource::Query(query.into(), shared.bucket_of_query(query));
-    check_tier(token, session, Some(Operation::StoreSubscribe)).is_ok()
-        && Check { token, session, shared }.allowed("store.subscribe", &resource).is_ok()
+    let Some(session) = judged(token, session) else { return true };
+    let (operation, resource) = match watched {
+        Watched::Query(query) => {
+            (Operation::StoreSubscribe, Resource::Query(query.into(), shared.bucket_of_query(query)))
+        }
+        Watched::Pattern(pattern) => (Operation::RulesSubscribe, Resource::Named(pattern.into())),
+    };
+    check_tier(token, &session, Some(operation)).is_ok()
+        && Check { token, session: &session, shared }.allowed(operation.name(), &resource).is_ok()
 }
 
 /// Lists the buckets that a session may see in `store.buckets`; `None` = all.

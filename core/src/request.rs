@@ -96,6 +96,11 @@ pub(crate) fn read(text: &str, depth_max: usize) -> Result<Envelope<'_>, (Reques
     }
 }
 
+/// Tells whether a message is a valid pong.
+pub(crate) fn is_pong(text: &str, depth_max: usize) -> bool {
+    matches!(read(text, depth_max), Ok(Envelope::Pong))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

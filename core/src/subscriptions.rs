@@ -1,7 +1,7 @@
 //! The subscriptions of one connection: what has been sent, what is held back, what has ended.
 
 use alloc::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     string::String,
     sync::Arc,
 };
@@ -101,7 +101,14 @@ pub(crate) enum Stream {
     /// Results of a query; only the latest matters.
     Results { query: String, sent: Option<Update>, latest: Option<Update> },
     /// Events; each matters, up to a limit.
-    Events { kept: VecDeque<Arc<str>>, dropped: u64 },
+    Events { pattern: String, kept: VecDeque<Arc<str>>, dropped: u64 },
+}
+
+/// What a subscription watches.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Watched<'a> {
+    Query(&'a str),
+    Pattern(&'a str),
 }
 
 /// Ended subscriptions that are remembered, so that one late unsubscribe still succeeds.
@@ -113,6 +120,8 @@ pub(crate) struct Subscriptions {
     live: BTreeMap<SubId, Subscription>,
     /// Subscriptions with something held back, in the order in which that began.
     deferred: VecDeque<SubId>,
+    /// Subscriptions whose latest result must follow a reply that waits its turn.
+    after_replies: BTreeSet<SubId>,
     ended: VecDeque<SubId>,
 }
 
@@ -136,6 +145,7 @@ impl Subscriptions {
 
     pub(crate) fn remove(&mut self, id: SubId) -> Option<Subscription> {
         self.deferred.retain(|deferred| *deferred != id);
+        self.after_replies.remove(&id);
         self.live.remove(&id)
     }
 
@@ -161,11 +171,11 @@ impl Subscriptions {
         self.live.keys().copied()
     }
 
-    /// Lists watched queries.
-    pub(crate) fn queries(&self) -> impl Iterator<Item = (SubId, &str)> {
-        self.live.iter().filter_map(|(id, subscription)| match &subscription.stream {
-            Stream::Results { query, .. } => Some((*id, query.as_str())),
-            Stream::Events { .. } => None,
+    /// Lists what is watched.
+    pub(crate) fn watched(&self) -> impl Iterator<Item = (SubId, Watched<'_>)> {
+        self.live.iter().map(|(id, subscription)| match &subscription.stream {
+            Stream::Results { query, .. } => (*id, Watched::Query(query)),
+            Stream::Events { pattern, .. } => (*id, Watched::Pattern(pattern)),
         })
     }
 
@@ -181,6 +191,14 @@ impl Subscriptions {
 
     pub(crate) fn has_deferred(&self) -> bool {
         !self.deferred.is_empty()
+    }
+
+    pub(crate) fn defer_after_replies(&mut self, id: SubId) {
+        self.after_replies.insert(id);
+    }
+
+    pub(crate) fn next_after_replies(&mut self) -> Option<SubId> {
+        self.after_replies.pop_first()
     }
 }
 
@@ -200,7 +218,8 @@ mod tests {
     fn ended_subscriptions_are_remembered_up_to_a_limit() {
         let mut subscriptions = Subscriptions::default();
         for n in 0..=ENDED_MAX as u64 {
-            subscriptions.insert(SubId(n), Stream::Events { kept: VecDeque::new(), dropped: 0 });
+            subscriptions
+                .insert(SubId(n), Stream::Events { pattern: "*".into(), kept: VecDeque::new(), dropped: 0 });
             assert!(subscriptions.end(SubId(n)));
         }
         assert!(!subscriptions.forget_ended(SubId(0)));

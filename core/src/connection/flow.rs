@@ -9,6 +9,9 @@ use alloc::sync::Arc;
 
 impl Connection {
     /// Takes a new result of a watched query. Results that are not newer than the last one are ignored.
+    ///
+    /// Answer a request before you push what it caused: the result then follows the reply, even where the reply has
+    /// to wait for an earlier one.
     pub fn push_result(&mut self, subscription: SubId, update: Update) -> Delivery {
         if !self.accepts_work() {
             return Delivery::Unknown;
@@ -28,10 +31,12 @@ impl Connection {
             self.subscriptions.defer(subscription);
             return Delivery::Deferred;
         }
-        self.send_latest(subscription)
+        self.send_latest_in_turn(subscription)
     }
 
     /// Takes an event of a watched pattern; `event` is the push's `data` as JSON text.
+    ///
+    /// Push the events that a request caused before you answer it: that is the order in which clients expect them.
     pub fn push_event(&mut self, subscription: SubId, event: Arc<str>) -> Delivery {
         if !self.accepts_work() {
             return Delivery::Unknown;
@@ -39,7 +44,7 @@ impl Connection {
         let held_back = self.held_back();
         let max = self.config.backpressure.events_max;
         let Some(live) = self.subscriptions.get_mut(subscription) else { return Delivery::Unknown };
-        let Stream::Events { kept, dropped } = &mut live.stream else { return Delivery::Unknown };
+        let Stream::Events { kept, dropped, .. } = &mut live.stream else { return Delivery::Unknown };
         if live.announced && !held_back {
             self.outbox.push(Frame::Text(frame::push_event(subscription, event)));
             return Delivery::Queued;
@@ -79,18 +84,20 @@ impl Connection {
         let progress = self.outbox.set_transport_bytes(bytes);
         self.heartbeat.bytes_written(now.mono, self.outbox.written_bytes());
         let flow = self.config.backpressure;
-        if self.queued_bytes() < flow.buffered_bytes_max {
+        // Replies that wait for an earlier one are not the peer's fault.
+        if self.outbox.queued_bytes() < flow.buffered_bytes_max.max(1) {
             self.stalled_since = None;
         } else if progress || self.stalled_since.is_none() {
             self.stalled_since = Some(now.mono);
         }
-        if self.congested && self.queued_bytes() < flow.push_threshold_bytes.div_ceil(2) {
+        if self.congested && self.queued_bytes() < flow.push_threshold_bytes.max(1).div_ceil(2) {
             self.congested = false;
         }
         while self.subscriptions.has_deferred() && !self.held_back() {
             let Some(subscription) = self.subscriptions.next_deferred() else { break };
             self.send_held_back(subscription);
         }
+        self.heartbeat.reading(now.mono, self.wants_read());
     }
 
     /// Makes a subscription known: its reply has been queued.
@@ -114,10 +121,22 @@ impl Connection {
         self.congested
     }
 
+    /// Sends results that had to wait for replies, once none of them waits any more.
+    pub(super) fn send_after_replies(&mut self) {
+        while self.replies.bytes() == 0 {
+            let Some(subscription) = self.subscriptions.next_after_replies() else { return };
+            if self.held_back() {
+                self.subscriptions.defer(subscription);
+            } else {
+                self.send_latest(subscription);
+            }
+        }
+    }
+
     fn send_held_back(&mut self, subscription: SubId) {
-        self.send_latest(subscription);
+        self.send_latest_in_turn(subscription);
         let Some(live) = self.subscriptions.get_mut(subscription) else { return };
-        let Stream::Events { kept, dropped } = &mut live.stream else { return };
+        let Stream::Events { kept, dropped, .. } = &mut live.stream else { return };
         let (kept, dropped) = (core::mem::take(kept), core::mem::take(dropped));
         for event in kept {
             self.outbox.push(Frame::Text(frame::push_event(subscription, event)));
@@ -125,6 +144,16 @@ impl Connection {
         if dropped > 0 {
             self.outbox.push(Frame::Text(frame::events_dropped(subscription, dropped)));
         }
+    }
+
+    /// Sends the latest result, unless a complete reply waits for an earlier one: it may be the reply to what caused
+    /// this result, which must come first. Events are under no such rule, theirs precede the reply.
+    fn send_latest_in_turn(&mut self, subscription: SubId) -> Delivery {
+        if self.replies.bytes() > 0 {
+            self.subscriptions.defer_after_replies(subscription);
+            return Delivery::Deferred;
+        }
+        self.send_latest(subscription)
     }
 
     /// Sends the latest result if it differs from the last one sent.

@@ -24,7 +24,7 @@ impl Connection {
             return;
         }
         // Pongs never wait behind a request.
-        if let Ok(Envelope::Pong) = request::read(text, self.config.json_depth_max) {
+        if request::is_pong(text, self.config.json_depth_max) {
             self.heartbeat.pong();
         } else if self.in_flight() < self.config.requests_in_flight_max.max(1).saturating_mul(2) {
             self.backlog.push_back(text.into());
@@ -43,7 +43,7 @@ impl Connection {
 
     fn run(&mut self, now: Now, shared: &dyn Shared, id: RequestId, kind: &str, members: &Members<'_>) {
         let flow = &self.config.backpressure;
-        if flow.reject_requests && self.queued_bytes() >= flow.buffered_bytes_max {
+        if flow.reject_requests && self.queued_bytes() >= flow.buffered_bytes_max.max(1) {
             self.answer_error(id, &Refusal::new(Code::Backpressure, "Write buffer full, slow down"));
             return;
         }
@@ -241,7 +241,8 @@ impl Connection {
             })
         } else {
             fields.name("pattern").map(|pattern| {
-                (Source::Events { pattern }, Stream::Events { kept: VecDeque::new(), dropped: 0 })
+                let stream = Stream::Events { pattern: pattern.clone(), kept: VecDeque::new(), dropped: 0 };
+                (Source::Events { pattern }, stream)
             })
         };
         match checked {

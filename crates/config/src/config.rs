@@ -184,6 +184,8 @@ pub enum RulesConfig {
         rules: Vec<String>,
         /// Fact keys and values (JSON text), to be set before any rule is registered.
         facts: Vec<(String, String)>,
+        /// Whether changes of the store enter the engine as events `bucket.<name>.inserted` and so on.
+        store_events: bool,
     },
 }
 

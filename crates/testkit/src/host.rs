@@ -25,8 +25,8 @@ enum Answer {
     Subscribe(SubscribeToken, Result<Update, Refusal>),
 }
 
-/// Whether a call changed the results of queries, which are pushed after its answer.
-type Changed = bool;
+/// Results of queries that a call changed; they are pushed after its answer.
+type Changed = Vec<(String, Update)>;
 
 /// The fake host of one connection.
 #[derive(Debug, Default)]
@@ -58,11 +58,11 @@ impl Host {
                 if let RulesCall::Emit { topic, .. } = &call {
                     self.emit(connection, topic);
                 }
-                Answer::Call(token, Ok(Body::Static("true")), false)
+                Answer::Call(token, Ok(Body::Static("true")), Vec::new())
             }
             Effect::Server { token, call } => {
                 self.executed.push(format!("{call:?}"));
-                Answer::Call(token, Ok(Body::Static("\"ok\"")), false)
+                Answer::Call(token, Ok(Body::Static("\"ok\"")), Vec::new())
             }
             Effect::Subscribe { token, subscription, source } => {
                 self.executed.push(format!("Subscribe {subscription}"));
@@ -111,14 +111,17 @@ impl Host {
         deliveries
     }
 
-    /// Pushes the present results of all watched queries. What a subscription knows already it ignores.
-    pub(crate) fn push_results(&self, world: &World, connection: &mut Connection) -> Vec<Delivery> {
+    /// Pushes a query's result to whoever watches it.
+    pub(crate) fn push_result(
+        &self,
+        connection: &mut Connection,
+        name: &str,
+        state: &Update,
+    ) -> Vec<Delivery> {
         let mut deliveries = Vec::new();
         for (subscription, source) in &self.watched {
-            if let Source::Query { query, .. } = source
-                && let Some(state) = world.state(query)
-            {
-                deliveries.push(connection.push_result(*subscription, state));
+            if matches!(source, Source::Query { query, .. } if query == name) {
+                deliveries.push(connection.push_result(*subscription, state.clone()));
             }
         }
         deliveries
@@ -147,8 +150,8 @@ impl Host {
             Answer::Login(token, verdict) => connection.reply_auth(now, world, token, verdict),
             Answer::Call(token, outcome, changed) => {
                 connection.reply(now, world, token, outcome);
-                if changed {
-                    self.push_results(world, connection);
+                for (query, state) in changed {
+                    self.push_result(connection, &query, &state);
                 }
             }
             Answer::Subscribe(token, outcome) => connection.reply_subscribe(now, world, token, outcome),
@@ -164,20 +167,17 @@ fn store(world: &World, call: StoreCall) -> (Result<Body, Refusal>, Changed) {
     match call {
         StoreCall::Get { bucket, .. } | StoreCall::Insert { bucket, .. } if bucket == "missing" => {
             let text = "Bucket \"missing\" is not defined";
-            (Err(Refusal::new(Code::BucketNotDefined, text)), false)
+            (Err(Refusal::new(Code::BucketNotDefined, text)), Vec::new())
         }
-        StoreCall::Insert { bucket, .. } => {
-            world.count_up(&bucket);
-            (Ok(Body::Static("true")), true)
-        }
+        StoreCall::Insert { bucket, .. } => (Ok(Body::Static("true")), world.count_up(&bucket)),
         StoreCall::First { n, .. } => {
             let text = format!("\"{}\"", "x".repeat(n.min(1 << 20)));
-            (Ok(if n % 2 == 0 { Body::Owned(text) } else { Body::Shared(text.into()) }), false)
+            (Ok(if n % 2 == 0 { Body::Owned(text) } else { Body::Shared(text.into()) }), Vec::new())
         }
-        StoreCall::Aggregate { .. } => (Ok(Body::Absent), false),
+        StoreCall::Aggregate { .. } => (Ok(Body::Absent), Vec::new()),
         StoreCall::Buckets { permitted } => {
-            (Ok(Body::Owned(format!("{:?}", permitted.unwrap_or_default()))), false)
+            (Ok(Body::Owned(format!("{:?}", permitted.unwrap_or_default()))), Vec::new())
         }
-        _ => (Ok(Body::Static("null")), false),
+        _ => (Ok(Body::Static("null")), Vec::new()),
     }
 }

@@ -96,7 +96,7 @@ impl Ledger {
                 self.closed = true;
                 return;
             }
-            _ => return,
+            Effect::Unsubscribe { .. } | _ => return,
         };
         // The number is unique among the kinds of tokens too.
         let number: String = token.chars().filter(|c| c.is_ascii_digit() || *c == ',').collect();

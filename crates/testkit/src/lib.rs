@@ -13,6 +13,8 @@
 //! pair.advance(secs(39));
 //! assert_eq!(pair.received().len(), 2); // the welcome and a ping
 //! pair.advance(secs(1));
+//! assert_eq!(pair.received(), ["close 4001 heartbeat_timeout"]);
+//! pair.advance(secs(2)); // for the peer to answer the close frame
 //! assert_eq!(pair.closed(), Some(CloseReason::HeartbeatTimeout));
 //! ```
 

@@ -228,6 +228,11 @@ impl Pair {
         answered
     }
 
+    /// Answers all effects that wait for it, in order.
+    pub fn answer_all(&mut self) {
+        while self.answer(0) {}
+    }
+
     /// Effects that wait for an answer.
     #[must_use]
     pub fn unanswered(&self) -> usize {
@@ -241,8 +246,9 @@ impl Pair {
 
     /// Gives a query a new result and pushes it. `None` = no value.
     pub fn publish(&mut self, query: &str, data: Option<&str>) -> Vec<Delivery> {
-        self.world.set_state(query, data.map(Into::into));
-        let deliveries = self.host.push_results(&self.world, &mut self.connection);
+        let state = self.world.set_state(query, data.map(Into::into));
+        let deliveries =
+            state.map_or_else(Vec::new, |state| self.host.push_result(&mut self.connection, query, &state));
         self.after_call();
         self.settle();
         deliveries
@@ -350,7 +356,7 @@ impl Pair {
     pub fn finish(&mut self) {
         self.set_delays(&[]);
         self.flow();
-        while self.answer(0) {}
+        self.answer_all();
     }
 
     /// Ends the stream and checks that nothing is left behind.
@@ -359,7 +365,7 @@ impl Pair {
         assert!(self.closed.is_some(), "the end of the stream ends the connection");
         assert_eq!(self.world.reserved(), 0, "subscriptions reserved at the end");
         // Late answers find nobody.
-        while self.answer(0) {}
+        self.answer_all();
     }
 
     // ---- inner workings ----
@@ -409,7 +415,8 @@ impl Pair {
                 progress = true;
             }
             progress |= self.flush();
-            if !progress {
+            let reads_on = self.connection.wants_read() && !self.inbound.is_empty();
+            if !progress && !reads_on {
                 return;
             }
         }
@@ -430,8 +437,8 @@ impl Pair {
     fn flush(&mut self) -> bool {
         let arrived = self.transport.flush();
         self.connection.handle_buffered(self.now, self.transport.held());
-        self.after_call();
-        let progress = !arrived.is_empty();
+        let resumed = self.after_call();
+        let progress = resumed || !arrived.is_empty();
         for frame in arrived {
             match frame {
                 Frame::Text(text) => self.receive(text.into_string()),
@@ -452,8 +459,8 @@ impl Pair {
         }
     }
 
-    /// Executes effects, hands frames to the transport, checks.
-    fn after_call(&mut self) {
+    /// Executes effects, hands frames to the transport, checks; tells whether there were frames.
+    fn after_call(&mut self) -> bool {
         while let Some(effect) = self.connection.poll_effect() {
             self.ledger.effect(&effect);
             if let Effect::Closed(reason) = effect {
@@ -465,12 +472,15 @@ impl Pair {
                 self.host.answer(index, self.now, &self.world, &mut self.connection);
             }
         }
+        let mut frames = false;
         while let Some(frame) = self.connection.poll_frame() {
             self.ledger.frame(&frame);
             self.transport.queue(frame);
+            frames = true;
         }
         self.queued_bytes_peak = self.queued_bytes_peak.max(self.connection.queued_bytes());
         self.ledger.state(&self.connection, self.world.reserved(), self.transport.held());
+        frames
     }
 }
 

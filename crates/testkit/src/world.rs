@@ -127,18 +127,23 @@ impl World {
     }
 
     /// Gives a query a new state.
-    pub(crate) fn set_state(&self, query: &str, data: Option<Arc<str>>) {
-        if let Some(query) = self.queries.borrow_mut().get_mut(query) {
-            query.state = Update { version: query.state.version + 1, data };
-        }
+    pub(crate) fn set_state(&self, query: &str, data: Option<Arc<str>>) -> Option<Update> {
+        let mut queries = self.queries.borrow_mut();
+        let query = queries.get_mut(query)?;
+        query.state = Update { version: query.state.version + 1, data };
+        Some(query.state.clone())
     }
 
-    /// Counts up the queries over a bucket.
-    pub(crate) fn count_up(&self, bucket: &str) {
-        for query in self.queries.borrow_mut().values_mut().filter(|query| query.bucket == bucket) {
+    /// Counts up the queries over a bucket; gives their names and new states.
+    pub(crate) fn count_up(&self, bucket: &str) -> Vec<(String, Update)> {
+        let mut changed = Vec::new();
+        for (name, query) in self.queries.borrow_mut().iter_mut().filter(|(_, query)| query.bucket == bucket)
+        {
             let version = query.state.version + 1;
             query.state = Update { version, data: Some(format!(r#"{{"n":{version}}}"#).into()) };
+            changed.push((name.clone(), query.state.clone()));
         }
+        changed
     }
 }
 

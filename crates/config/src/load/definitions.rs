@@ -69,6 +69,7 @@ pub(super) fn rules(root: &mut Section<'_, '_>) -> RulesConfig {
     }
     let mut rules = Vec::new();
     let mut facts = Vec::new();
+    let mut store_events = false;
     if let Some(mut section) = root.object("rules") {
         match section.take("rules").map(Value::as_array) {
             Some(Some(definitions)) => rules.extend(definitions.iter().map(Value::to_string)),
@@ -82,9 +83,10 @@ pub(super) fn rules(root: &mut Section<'_, '_>) -> RulesConfig {
             Some(None) => section.error("rules.facts: must be object"),
             None => {}
         }
+        section.boolean("storeEvents", &mut store_events);
         section.finish();
     }
-    RulesConfig::Definitions { rules, facts }
+    RulesConfig::Definitions { rules, facts, store_events }
 }
 
 /// Reads `procedures`.

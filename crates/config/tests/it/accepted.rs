@@ -144,7 +144,7 @@ fn definitions_keep_their_order_and_numbers() {
     assert_eq!(config.queries, [pair("q", r#"{"bucket":"b","limit":100.0}"#)]);
     let facts = vec![pair("y", r#"[1,{"b":1,"a":2}]"#), pair("x", "null")];
     let rules = vec![r#"{"id":"r"}"#.to_owned(), "5".to_owned()];
-    assert_eq!(config.rules, RulesConfig::Definitions { rules, facts });
+    assert_eq!(config.rules, RulesConfig::Definitions { rules, facts, store_events: false });
     let definitions = vec![r#"{"name":"p"}"#.to_owned()];
     assert_eq!(
         config.procedures,
