@@ -48,7 +48,8 @@ const DELETED_MAX: usize = 1024;
 pub(crate) struct Table {
     pub(crate) id: BucketId,
     pub(crate) definition: Arc<Definition>,
-    keys: HashMap<Scalar, u64, Hashing>,
+    /// Places and records by key; the record again, because a read by key is the most frequent call.
+    keys: HashMap<Scalar, (u64, Arc<Record>), Hashing>,
     records: Records,
     indexes: Vec<Index>,
     key_order: Option<KeyOrder>,
@@ -155,12 +156,12 @@ impl Table {
 
     /// Finds the place of the record with a key.
     pub(crate) fn seq_of(&self, key: &Value) -> Option<u64> {
-        self.keys.get(&Scalar::new(key)?).copied()
+        self.keys.get(&Scalar::new(key)?).map(|(seq, _)| *seq)
     }
 
     /// Finds the record with a key.
     pub(crate) fn find(&self, key: &Value) -> Option<&Arc<Record>> {
-        self.records.get(&self.seq_of(key)?)
+        self.keys.get(&Scalar::new(key)?).map(|(_, record)| record)
     }
 
     /// Gives the record at a place.
@@ -202,7 +203,7 @@ impl Table {
             Some(record) => self.records.insert(seq, Arc::clone(record)),
             None => self.records.remove(&seq),
         };
-        self.put_key(seq, old.as_deref(), new.as_deref());
+        self.put_key(seq, old.as_ref(), new.as_ref());
         for index in &mut self.indexes {
             let before = old.as_ref().and_then(|record| record.members().get(&index.spec.field));
             let after = new.as_ref().and_then(|record| record.members().get(&index.spec.field));
@@ -223,13 +224,18 @@ impl Table {
         old
     }
 
-    fn put_key(&mut self, seq: u64, old: Option<&Record>, new: Option<&Record>) {
-        if old.is_some() && new.is_some() {
-            return; // A record keeps its key for life.
+    fn put_key(&mut self, seq: u64, old: Option<&Arc<Record>>, new: Option<&Arc<Record>>) {
+        if let (Some(_), Some(record)) = (old, new) {
+            // A record keeps its key for life; its version changes.
+            let held = Scalar::new(record.key()).and_then(|key| self.keys.get_mut(&key));
+            if let Some((_, version)) = held.filter(|(place, _)| *place == seq) {
+                *version = Arc::clone(record);
+            }
+            return;
         }
         if let Some(record) = old {
             if let Some(key) = Scalar::new(record.key())
-                && self.keys.get(&key) == Some(&seq)
+                && self.keys.get(&key).is_some_and(|(place, _)| *place == seq)
             {
                 self.keys.remove(&key);
             }
@@ -239,7 +245,7 @@ impl Table {
         }
         if let Some(record) = new {
             if let Some(key) = Scalar::new(record.key()) {
-                self.keys.insert(key, seq);
+                self.keys.insert(key, (seq, Arc::clone(record)));
             }
             if let Some((order, place)) = self.key_order.as_mut().zip(record.order()) {
                 order.insert((Arc::clone(place), seq));
