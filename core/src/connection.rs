@@ -97,6 +97,7 @@ pub struct Connection {
     barrier: bool,
     /// Requests behind the barrier, unparsed.
     backlog: VecDeque<String>,
+    backlog_bytes: usize,
     subscriptions: Subscriptions,
     outbox: Outbox,
     effects: VecDeque<Effect>,
@@ -127,6 +128,7 @@ impl Connection {
             replies: Replies::default(),
             barrier: false,
             backlog: VecDeque::new(),
+            backlog_bytes: 0,
             subscriptions: Subscriptions::default(),
             outbox,
             effects: VecDeque::new(),
@@ -389,6 +391,7 @@ impl Connection {
             Phase::Open => {
                 let flow = &self.config.backpressure;
                 self.in_flight() < self.config.requests_in_flight_max.max(1)
+                    && self.backlog_bytes < flow.buffered_bytes_max.max(1)
                     && (flow.reject_requests || self.queued_bytes() < flow.buffered_bytes_max.max(1))
             }
         }
@@ -460,6 +463,7 @@ impl Connection {
         }
         while !self.barrier && self.accepts_work() {
             let Some(text) = self.backlog.pop_front() else { break };
+            self.backlog_bytes -= text.len();
             self.run_text(now, shared, &text);
         }
         self.finish_draining(now, shared);
@@ -493,6 +497,7 @@ impl Connection {
         });
         self.replies.clear();
         self.backlog.clear();
+        self.backlog_bytes = 0;
         self.barrier = false;
     }
 

@@ -35,7 +35,7 @@ mod clock;
 
 pub use noex_host::{
     AuthFailure, Authenticator, ConnectionInfo, FnAuthenticator, HandshakeConfig, Hub, Options,
-    PermissionCheck, ServerStats, Session, StartError, StaticTokens, TokenExpiry, Verdict, core, store,
+    PermissionCheck, RulesOptions, ServerStats, Session, StartError, StaticTokens, TokenExpiry, Verdict, core, rules_engine as rules, store,
 };
 
 use clock::SmolTimer;
@@ -45,7 +45,11 @@ use smol::{
     lock::Mutex,
     net::{TcpListener, resolve},
 };
-use std::{sync::Arc, thread, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    thread,
+    time::Duration,
+};
 
 /// Stack of a serving thread: evaluation recurses as deep as a message may be nested (at most 1024).
 const STACK_BYTES: usize = 8 * 1024 * 1024;
@@ -78,7 +82,7 @@ impl Server {
         let listener = listen(&hub.options().host, hub.options().port).await.map_err(StartError::Listen)?;
         hub.set_port(listener.local_addr().map_err(StartError::Listen)?.port());
         let executor = Arc::new(Executor::new());
-        let accepting = executor.spawn(accept(Arc::clone(&executor), Arc::clone(&hub), listener));
+        let accepting = executor.spawn(accept(Arc::downgrade(&executor), Arc::clone(&hub), listener));
         let expiring = executor.spawn({
             let hub = Arc::clone(&hub);
             async move { run_expiry(&hub, SmolTimer::new()).await }
@@ -158,6 +162,13 @@ impl Server {
         self.hub.with_store(now, |store| use_it(store, now.unix_ms))
     }
 
+    /// Uses the rule engine directly, if there is one, and delivers what follows. Give the present time in ms to its
+    /// calls.
+    pub fn with_rules<R>(&self, use_it: impl FnOnce(&mut rules::Engine, u64) -> R) -> Option<R> {
+        let now = clock::now();
+        self.hub.with_rules(now, |engine| use_it(engine, now.unix_ms))
+    }
+
     /// Closes all connections of a user with `session_revoked`; gives their number.
     pub fn revoke_session(&self, user_id: &str) -> usize {
         self.hub.revoke_session(user_id)
@@ -178,10 +189,13 @@ async fn listen(host: &str, port: u16) -> std::io::Result<TcpListener> {
     TcpListener::bind(&resolve((host, port)).await?[..]).await
 }
 
-/// Accepts streams for ever; each is served by a task of its own.
-async fn accept(executor: Arc<Executor<'static>>, hub: Arc<Hub>, listener: TcpListener) {
+/// Accepts streams for ever; each is served by a task of its own. Holds the executor weakly: it would otherwise keep
+/// itself, and with it the listener, alive when a server is dropped.
+async fn accept(executor: Weak<Executor<'static>>, hub: Arc<Hub>, listener: TcpListener) {
     loop {
-        match listener.accept().await {
+        let accepted = listener.accept().await;
+        let Some(executor) = executor.upgrade() else { return };
+        match accepted {
             Ok((stream, address)) => {
                 // Answers are flushed once per turn; waiting for more would only delay them.
                 if let Err(error) = stream.set_nodelay(true) {

@@ -60,6 +60,16 @@ impl Connection {
         Delivery::Deferred
     }
 
+    /// Notes that events of a subscription were lost on the way here; the peer is told as of those dropped here.
+    pub fn drop_events(&mut self, subscription: SubId, count: u64) {
+        let Some(live) = self.subscriptions.get_mut(subscription) else { return };
+        let Stream::Events { dropped, .. } = &mut live.stream else { return };
+        *dropped += count;
+        if live.announced {
+            self.subscriptions.defer(subscription);
+        }
+    }
+
     /// Ends a subscription because what it watches is gone.
     pub fn end_subscription(&mut self, shared: &dyn Shared, subscription: SubId, reason: EndReason) {
         if !self.accepts_work() {

@@ -27,6 +27,7 @@ impl Connection {
         if request::is_pong(text, self.config.json_depth_max) {
             self.heartbeat.pong();
         } else if self.in_flight() < self.config.requests_in_flight_max.max(1).saturating_mul(2) {
+            self.backlog_bytes += text.len();
             self.backlog.push_back(text.into());
         } else {
             self.close_now(now, shared, CloseReason::TooManyRefusals);

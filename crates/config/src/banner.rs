@@ -6,7 +6,6 @@ use std::net::IpAddr;
 
 use crate::auth::{AuthConfig, TokenAuth};
 use crate::config::{Config, Persistence, RulesConfig};
-use crate::unsupported::RULES_AVAILABLE;
 
 /// Version of the server; all crates of the workspace share one.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -31,9 +30,8 @@ pub fn banner(config: &Config, actual_port: u16) -> String {
         AuthConfig::BuiltIn(_) => "built-in",
     };
     let rules = match config.rules {
-        RulesConfig::Default => RULES_AVAILABLE,
         RulesConfig::Off => false,
-        RulesConfig::On | RulesConfig::Definitions { .. } => true,
+        RulesConfig::Default | RulesConfig::On | RulesConfig::Definitions { .. } => true,
     };
     let origins = match &config.allowed_origins {
         None => "any".to_owned(),

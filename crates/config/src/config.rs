@@ -171,7 +171,7 @@ pub enum OnDuplicateInsert {
 /// Rule engine. The variants keep apart what was said and what was left out.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub enum RulesConfig {
-    /// Key absent: on if this version has the engine.
+    /// Key absent: on.
     #[default]
     Default,
     /// `false` or `--no-rules`.

@@ -4,10 +4,7 @@
 //! than one that refuses to start.
 
 use crate::auth::AuthConfig;
-use crate::config::{Config, Persistence, RulesConfig};
-
-/// Whether this version has the rule engine; decides what an absent `rules` key means.
-pub(crate) const RULES_AVAILABLE: bool = false;
+use crate::config::{Config, Persistence};
 
 /// Lists what `config` asks for and this version lacks, one line each.
 pub fn unsupported(config: &Config) -> Vec<String> {
@@ -20,15 +17,11 @@ pub fn unsupported(config: &Config) -> Vec<String> {
         AuthConfig::None | AuthConfig::Token(_) => None,
         AuthConfig::BuiltIn(_) => Some("auth.builtIn"),
     };
-    let rules = match config.rules {
-        RulesConfig::Default | RulesConfig::Off => None,
-        RulesConfig::On | RulesConfig::Definitions { .. } => (!RULES_AVAILABLE).then_some("rules"),
-    };
     let audit = config.audit.as_ref().map(|_| "audit");
     let revocation = config.revocation.map(|_| "revocation");
     // Switched off is what this version does anyway.
     let procedures = config.procedures.as_ref().filter(|procedures| procedures.enabled).map(|_| "procedures");
-    [persistence, auth, rules, audit, revocation, procedures]
+    [persistence, auth, audit, revocation, procedures]
         .into_iter()
         .flatten()
         .map(|what| format!("{what} is not available in this version"))

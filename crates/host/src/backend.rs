@@ -4,8 +4,8 @@ use crate::refusals::of_store_error;
 use noex_core::{Aggregate, Body, EndReason, Refusal, StoreCall, StoreOperation, SubId, Update};
 use noex_json::{CompactString, Object, Value, write_string};
 use noex_store::{
-    Answer, Evaluation, Operation, PreparedRead, Published, ReadRequest, Store, StoreError, StoreOptions,
-    Subscribed, SubscriberId, ViewState, query::Function,
+    Answer, Commit, Evaluation, Operation, PreparedRead, Published, ReadRequest, Store, StoreError,
+    StoreOptions, Subscribed, SubscriberId, ViewState, query::Function,
 };
 use parking_lot::Mutex;
 use std::{
@@ -20,6 +20,8 @@ use std::{
 pub trait PushSink {
     /// A result has changed.
     fn result(&self, subscription: SubId, update: Update);
+    /// An event has come.
+    fn event(&self, subscription: SubId, event: Arc<str>);
     /// A subscription has ended because its query or bucket is gone.
     fn ended(&self, subscription: SubId, reason: EndReason);
 }
@@ -45,8 +47,8 @@ pub trait StoreBackend: Send + Sync {
         sink: &dyn PushSink,
     ) -> Result<Update, Refusal>;
 
-    /// Stops watching.
-    fn unsubscribe(&self, subscription: SubId);
+    /// Stops watching; false if this subscription is not the store's.
+    fn unsubscribe(&self, subscription: SubId) -> bool;
 
     /// Delivers what earlier calls changed, up to a bounded amount of work; true if more is left.
     fn flush(&self, now_ms: u64, sink: &dyn PushSink) -> bool;
@@ -103,6 +105,11 @@ impl EmbeddedStore {
         let outcome = use_it(&mut store);
         self.after_change(&mut store);
         outcome
+    }
+
+    /// Takes the changes made since the last call, if they are kept.
+    pub(crate) fn take_commits(&self) -> Vec<Commit> {
+        self.store.lock().take_commits()
     }
 
     fn after_change(&self, store: &mut Store) {
@@ -291,8 +298,8 @@ impl StoreBackend for EmbeddedStore {
         }))
     }
 
-    fn unsubscribe(&self, subscription: SubId) {
-        self.store.lock().unsubscribe(SubscriberId(subscription.0));
+    fn unsubscribe(&self, subscription: SubId) -> bool {
+        self.store.lock().unsubscribe(SubscriberId(subscription.0))
     }
 
     fn flush(&self, now_ms: u64, sink: &dyn PushSink) -> bool {
@@ -371,13 +378,13 @@ fn operation(operation: StoreOperation) -> Operation {
 }
 
 /// Random numbers of the operating system, fetched in blocks: ids are drawn under the store's lock.
-struct SystemRandom {
+pub(crate) struct SystemRandom {
     block: [u8; 4096],
     used: usize,
 }
 
 impl SystemRandom {
-    fn new() -> Result<Self, getrandom::Error> {
+    pub(crate) fn new() -> Result<Self, getrandom::Error> {
         let mut block = [0; 4096];
         getrandom::fill(&mut block)?;
         Ok(Self { block, used: 0 })
@@ -386,6 +393,18 @@ impl SystemRandom {
 
 impl noex_store::Random for SystemRandom {
     fn fill(&mut self, bytes: &mut [u8]) {
+        self.draw(bytes);
+    }
+}
+
+impl noex_rules::Random for SystemRandom {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        self.draw(bytes);
+    }
+}
+
+impl SystemRandom {
+    fn draw(&mut self, bytes: &mut [u8]) {
         for byte in bytes {
             if self.used == self.block.len() {
                 // The source worked at start. Should it ever fail, ids would repeat; inserts are then refused as

@@ -6,17 +6,19 @@
 use crate::{
     AuthFailure, Hub, Timer, Verdict,
     handshake::{self, Acceptance, Decision, Response},
-    inbox::Pending as Mail,
+    inbox::{Events, Pending as Mail},
     registry::Entry,
-    transport::{Incoming, Transport},
+    transport::{Incoming, Transport, poll_discard},
 };
 use futures::{
     AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt,
     future::{BoxFuture, Either, poll_fn, select},
+    ready,
 };
+use indexmap::IndexMap;
 use noex_core::{
-    AuthToken, CloseReason, Connection, Denied, Effect, Instant, Message, Now, Peer, Refusal, Session,
-    Source, Update,
+    AuthToken, CloseReason, Connection, Denied, Effect, Frame, Instant, Message, Now, Peer, Refusal, Session,
+    Source, SubId, Update,
 };
 use std::{
     future::Future,
@@ -28,7 +30,7 @@ use std::{
     time::Duration,
 };
 
-/// Time for a complete upgrade request.
+/// Time for a complete upgrade request and its answer.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Messages handled before the answers are flushed.
 const MESSAGES_PER_TURN_MAX: usize = 128;
@@ -42,7 +44,9 @@ where
     T: Timer,
 {
     let mut received = Vec::new();
-    let refusal = match handshake(&hub, &mut stream, peer, &mut timer, &mut received).await {
+    let deadline = timer.now().mono + HANDSHAKE_TIMEOUT;
+    let judged = before(&mut timer, deadline, handshake(&hub, &mut stream, peer, &mut received)).await;
+    let refusal = match judged.unwrap_or(Err(Some(Response::TIMEOUT))) {
         Err(refusal) => refusal,
         Ok(acceptance) if hub.registry.reserve(hub.options.connections_max) => {
             let place = Place(Arc::clone(&hub));
@@ -51,7 +55,8 @@ where
                 .forwarded_for
                 .or_else(|| peer.map(|ip| ip.to_string()))
                 .unwrap_or_else(|| "unknown".to_owned());
-            if stream.write_all(acceptance.response.as_bytes()).await.is_ok() {
+            let answer = stream.write_all(acceptance.response.as_bytes());
+            if let Some(Ok(())) = before(&mut timer, deadline, answer).await {
                 let transport = Transport::new(stream, received, hub.options.payload_bytes_max).await;
                 converse(&hub, transport, peer, timer).await;
             }
@@ -65,8 +70,7 @@ where
         let farewell = async {
             if stream.write_all(&response.to_bytes()).await.is_ok() && stream.close().await.is_ok() {
                 // Until the peer has seen the answer: unread data at a close would reset the connection.
-                let mut scratch = [0; 1024];
-                while matches!(stream.read(&mut scratch).await, Ok(1..)) {}
+                poll_fn(|cx| poll_discard(&mut stream, cx)).await;
             }
         };
         before(&mut timer, deadline, farewell).await;
@@ -95,33 +99,38 @@ async fn before<T: Timer, F: Future>(timer: &mut T, deadline: Instant, work: F) 
 }
 
 /// Reads and judges the upgrade request. `Err(None)`: the peer has gone.
-async fn handshake<S, T>(
+async fn handshake<S: AsyncRead + Unpin>(
     hub: &Hub,
     stream: &mut S,
     peer: Option<IpAddr>,
-    timer: &mut T,
     received: &mut Vec<u8>,
-) -> Result<Acceptance, Option<Response>>
-where
-    S: AsyncRead + Unpin,
-    T: Timer,
-{
-    let deadline = timer.now().mono + HANDSHAKE_TIMEOUT;
-    let reading = async {
-        let mut chunk = [0; 2048];
-        loop {
-            match stream.read(&mut chunk).await {
-                Ok(0) | Err(_) => return Err(None),
-                Ok(n) => received.extend_from_slice(chunk.get(..n).unwrap_or_default()),
-            }
-            match handshake::judge(&hub.options.handshake, received, peer) {
-                Decision::ReadMore => {}
-                Decision::Refuse(response) => return Err(Some(response)),
-                Decision::Accept(acceptance) => return Ok(acceptance),
-            }
+) -> Result<Acceptance, Option<Response>> {
+    let mut chunk = [0; 2048];
+    loop {
+        match stream.read(&mut chunk).await {
+            Ok(0) | Err(_) => return Err(None),
+            Ok(n) => received.extend_from_slice(chunk.get(..n).unwrap_or_default()),
         }
-    };
-    before(timer, deadline, reading).await.unwrap_or(Err(Some(Response::TIMEOUT)))
+        match handshake::judge(&hub.options.handshake, received, peer) {
+            Decision::ReadMore => {}
+            Decision::Refuse(response) => return Err(Some(response)),
+            Decision::Accept(acceptance) => return Ok(acceptance),
+        }
+    }
+}
+
+/// Enters a connection into the registry.
+fn admit(hub: &Arc<Hub>, address: &str, now: Now) -> Result<Member, CloseReason> {
+    if hub.is_stopping() {
+        return Err(CloseReason::ServerShuttingDown);
+    }
+    let entry = hub
+        .registry
+        .admit(address, now.unix_ms, hub.options.connections_per_address_max)
+        .map_err(|_| CloseReason::TooManyConnections)?;
+    let member = Member { hub: Arc::clone(hub), entry };
+    // Again: a stop that began meanwhile may have listed the connections before this one was among them.
+    if hub.is_stopping() { Err(CloseReason::ServerShuttingDown) } else { Ok(member) }
 }
 
 /// Speaks the protocol until the connection has ended.
@@ -132,27 +141,20 @@ where
 {
     let now = timer.now();
     let config = Arc::clone(&hub.connection_config);
-    let admitted = if hub.is_stopping() {
-        Err(CloseReason::ServerShuttingDown)
-    } else {
-        let per_address_max = hub.options.connections_per_address_max;
-        hub.registry
-            .admit(&address, now.unix_ms, per_address_max)
-            .map_err(|_| CloseReason::TooManyConnections)
-    };
-    let (entry, connection) = match admitted {
-        Ok(entry) => (Some(entry), Connection::new(config, Peer::new(address), now)),
+    let (member, connection) = match admit(hub, &address, now) {
+        Ok(member) => (Some(member), Connection::new(config, Peer::new(address), now)),
         Err(reason) => (None, Connection::refused(config, Peer::new(address), now, reason)),
     };
     let mut drive = Drive {
         hub: Arc::clone(hub),
-        member: entry.map(|entry| Member { hub: Arc::clone(hub), entry }),
+        member,
         connection,
         transport,
         timer,
         armed: None,
         login: None,
         executed: false,
+        closing_since: None,
         shut: false,
         closed: None,
     };
@@ -173,9 +175,26 @@ impl Drop for Member {
     }
 }
 
+impl<S, T: Timer> Drop for Drive<S, T> {
+    /// Whatever ended the task, even in mid-life: subscriptions are given back, and changes reach their subscribers.
+    fn drop(&mut self) {
+        let now = self.timer.now();
+        let cleaned = catch_unwind(AssertUnwindSafe(|| {
+            self.connection.handle_eof(now, &*self.hub);
+            self.execute_effects(now);
+            while std::mem::take(&mut self.executed) {
+                self.executed = self.hub.flush(now);
+            }
+        }));
+        if cleaned.is_err() {
+            tracing::error!("panic while a connection was cleaned up");
+        }
+    }
+}
+
 type LoginFuture = BoxFuture<'static, Result<Option<Session>, AuthFailure>>;
 
-struct Drive<S, T> {
+struct Drive<S, T: Timer> {
     hub: Arc<Hub>,
     member: Option<Member>,
     connection: Connection,
@@ -186,6 +205,8 @@ struct Drive<S, T> {
     login: Option<(AuthToken, LoginFuture)>,
     /// Engine calls were executed since the last delivery of pushes.
     executed: bool,
+    /// When the close frame was queued.
+    closing_since: Option<Instant>,
     /// The sending direction has been ended.
     shut: bool,
     closed: Option<CloseReason>,
@@ -208,6 +229,9 @@ where
             let _ = catch_unwind(AssertUnwindSafe(|| {
                 this.connection.handle_eof(now, &*this.hub);
                 this.execute_effects(now);
+                if let Some((code, text)) = CloseReason::InternalError.close_frame() {
+                    this.transport.queue(Frame::Close { code, reason: text.into() });
+                }
             }));
             Poll::Ready(CloseReason::InternalError)
         })
@@ -237,7 +261,11 @@ where
             progress |= read_some | self.deliver(now);
             self.queue_frames();
             progress |= self.flush(cx, now);
-            if let Some(reason) = self.closed {
+            if self.closing_since.is_none() && self.transport.is_closing() {
+                self.closing_since = Some(now.mono);
+            }
+            // Not before all that this connection changed has been delivered to the others.
+            if let Some(reason) = self.closed.filter(|_| !self.executed) {
                 return Poll::Ready(reason);
             }
             // Reading may have been paused, or stopped at the limit of a turn.
@@ -263,7 +291,8 @@ where
         let Some(mail) = self.member.as_ref().and_then(|member| member.entry.inbox.take()) else {
             return false;
         };
-        let Mail { results, ended, shutdown_notice_ms, close, revoked } = mail;
+        let Mail { results, events, ended, shutdown_notice_ms, close, revoked } = mail;
+        self.push_events(events);
         for (subscription, update) in results {
             let _ = self.connection.push_result(subscription, update);
         }
@@ -295,20 +324,9 @@ where
         true
     }
 
-    fn reply_login(&mut self, now: Now, token: AuthToken, answer: Result<Option<Session>, AuthFailure>) {
-        let verdict = match answer {
-            Ok(Some(session)) => Ok(session),
-            Ok(None) => Err(Denied::Invalid),
-            Err(failure) => {
-                tracing::error!("authenticator failed: {failure}");
-                Err(Denied::Other(Refusal::internal()))
-            }
-        };
-        self.connection.reply_auth(now, &*self.hub, token, verdict);
-    }
-
     /// Reads messages up to the limit; tells whether there were some, and whether the socket has no more.
     fn read(&mut self, cx: &mut Context<'_>, now: Now) -> (bool, bool) {
+        self.transport.begin_turn();
         for count in 0..MESSAGES_PER_TURN_MAX {
             if !self.connection.wants_read() {
                 return (count > 0, false);
@@ -339,68 +357,6 @@ where
             self.queue_frames();
         }
         (true, false)
-    }
-
-    fn execute_effects(&mut self, now: Now) {
-        while let Some(effect) = self.connection.poll_effect() {
-            self.execute(now, effect);
-        }
-    }
-
-    fn execute(&mut self, now: Now, effect: Effect) {
-        let hub = Arc::clone(&self.hub);
-        match effect {
-            Effect::Store { token, call } => {
-                self.executed = true;
-                let outcome = hub.store_call(now, call);
-                self.connection.reply(now, &*hub, token, outcome);
-            }
-            Effect::Authenticate { token, credential } => {
-                match hub.authenticator().map(|auth| auth.authenticate(&credential, now.unix_ms)) {
-                    None => self.reply_login(now, token, Ok(None)),
-                    Some(Verdict::Ready(answer)) => self.reply_login(now, token, answer),
-                    Some(Verdict::Later(answer)) => self.login = Some((token, answer)),
-                }
-            }
-            Effect::Server { token, call } => {
-                let answer = hub.answer(now, call);
-                self.connection.reply(now, &*hub, token, Ok(answer));
-            }
-            Effect::Subscribe { token, subscription, source } => {
-                self.executed = true;
-                let outcome = match (source, &self.member) {
-                    (Source::Query { query, params }, Some(member)) => {
-                        hub.subscribe(now, &member.entry, subscription, &query, params.as_ref())
-                    }
-                    (Source::Query { .. } | Source::Events { .. }, _) => {
-                        Err::<Update, _>(Refusal::internal())
-                    }
-                };
-                self.connection.reply_subscribe(now, &*hub, token, outcome);
-                self.note_subscriptions();
-            }
-            Effect::Unsubscribe { subscription } => {
-                hub.unsubscribe(subscription);
-                self.note_subscriptions();
-            }
-            Effect::SessionChanged(session) => {
-                if let Some(member) = &self.member {
-                    member.entry.set_session(session);
-                }
-            }
-            Effect::Closed(reason) => self.closed = Some(reason),
-            Effect::Rules { token, .. } => {
-                self.connection.reply(now, &*hub, token, Err(Refusal::internal()));
-            }
-            // The enum may grow; an effect that is not known here cannot be answered.
-            other => tracing::error!(?other, "effect without an executor"),
-        }
-    }
-
-    fn note_subscriptions(&self) {
-        if let Some(member) = &self.member {
-            member.entry.set_subscriptions(self.connection.subscription_counts());
-        }
     }
 
     /// Lets the engines deliver what this turn changed, to this connection among others. True if there is more to do.
@@ -447,10 +403,7 @@ where
 
     /// Lets the peer see the last frames, for a bounded time.
     async fn farewell(mut self, reason: CloseReason) {
-        if matches!(
-            reason,
-            CloseReason::TransportLost | CloseReason::SlowConsumer | CloseReason::InternalError
-        ) {
+        if matches!(reason, CloseReason::TransportLost | CloseReason::SlowConsumer) {
             poll_fn(|cx| {
                 let _ = self.transport.poll_flush(cx);
                 Poll::Ready(())
@@ -458,20 +411,114 @@ where
             .await;
             return;
         }
-        let deadline = self.timer.now().mono + self.hub.connection_config.close_timeout;
-        let transport = &mut self.transport;
-        let mut flushed = false;
-        let last = poll_fn(move |cx| {
-            if !flushed {
-                let Poll::Ready(outcome) = transport.poll_flush(cx) else { return Poll::Pending };
-                if outcome.is_err() {
+        // The wait for the peer's close frame and the one for the end of its stream have one limit.
+        let since = self.closing_since.unwrap_or_else(|| self.timer.now().mono);
+        let deadline = since + self.hub.connection_config.close_timeout;
+        let (transport, shut) = (&mut self.transport, &mut self.shut);
+        let last = poll_fn(|cx| {
+            if !*shut {
+                if ready!(transport.poll_flush(cx)).is_err() || ready!(transport.poll_shutdown(cx)).is_err() {
                     return Poll::Ready(());
                 }
-                flushed = true;
-                let _ = transport.poll_shutdown(cx);
+                *shut = true;
             }
-            transport.poll_discard(cx).map(|_| ())
+            transport.poll_discard(cx)
         });
         before(&mut self.timer, deadline, last).await;
+    }
+}
+
+impl<S, T: Timer> Drive<S, T> {
+    fn push_events(&mut self, events: IndexMap<SubId, Events>) {
+        for (subscription, Events { kept, dropped }) in events {
+            for event in kept {
+                let _ = self.connection.push_event(subscription, event);
+            }
+            if dropped > 0 {
+                self.connection.drop_events(subscription, dropped);
+            }
+        }
+    }
+
+    fn execute_effects(&mut self, now: Now) {
+        while let Some(effect) = self.connection.poll_effect() {
+            self.execute(now, effect);
+        }
+    }
+
+    fn execute(&mut self, now: Now, effect: Effect) {
+        let hub = Arc::clone(&self.hub);
+        match effect {
+            Effect::Store { token, call } => {
+                self.executed = true;
+                let outcome = hub.store_call(now, call);
+                self.connection.reply(now, &*hub, token, outcome);
+            }
+            Effect::Authenticate { token, credential } => {
+                match hub.authenticator().map(|auth| auth.authenticate(&credential, now.unix_ms)) {
+                    None => self.reply_login(now, token, Ok(None)),
+                    Some(Verdict::Ready(answer)) => self.reply_login(now, token, answer),
+                    Some(Verdict::Later(answer)) => self.login = Some((token, answer)),
+                }
+            }
+            Effect::Server { token, call } => {
+                let answer = hub.answer(now, call);
+                self.connection.reply(now, &*hub, token, Ok(answer));
+            }
+            Effect::Subscribe { token, subscription, source } => {
+                self.executed = true;
+                let outcome = match (source, &self.member) {
+                    (Source::Query { query, params }, Some(member)) => {
+                        hub.subscribe(now, &member.entry, subscription, &query, params.as_ref())
+                    }
+                    (Source::Events { pattern }, Some(member)) => {
+                        hub.subscribe_events(&member.entry, subscription, &pattern)
+                    }
+                    (Source::Query { .. } | Source::Events { .. }, None) => {
+                        Err::<Update, _>(Refusal::internal())
+                    }
+                };
+                self.connection.reply_subscribe(now, &*hub, token, outcome);
+                self.note_subscriptions();
+            }
+            Effect::Unsubscribe { subscription } => {
+                hub.unsubscribe(subscription);
+                self.note_subscriptions();
+            }
+            Effect::SessionChanged(session) => {
+                if let Some(member) = &self.member {
+                    member.entry.set_session(session);
+                }
+            }
+            Effect::Closed(reason) => self.closed = Some(reason),
+            Effect::Rules { token, call } => {
+                self.executed = true;
+                let outcome = hub.rules_call(now, call);
+                // What the call caused is told before its result.
+                let caused = self.member.as_ref().map(|member| member.entry.inbox.take_events());
+                self.push_events(caused.unwrap_or_default());
+                self.connection.reply(now, &*hub, token, outcome);
+            }
+            // The enum may grow; an effect that is not known here cannot be answered.
+            other => tracing::error!(?other, "effect without an executor"),
+        }
+    }
+
+    fn note_subscriptions(&self) {
+        if let Some(member) = &self.member {
+            member.entry.set_subscriptions(self.connection.subscription_counts());
+        }
+    }
+
+    fn reply_login(&mut self, now: Now, token: AuthToken, answer: Result<Option<Session>, AuthFailure>) {
+        let verdict = match answer {
+            Ok(Some(session)) => Ok(session),
+            Ok(None) => Err(Denied::Invalid),
+            Err(failure) => {
+                tracing::error!("authenticator failed: {failure}");
+                Err(Denied::Other(Refusal::internal()))
+            }
+        };
+        self.connection.reply_auth(now, &*self.hub, token, verdict);
     }
 }

@@ -311,10 +311,10 @@ mod tests {
                 "GET / HTTP/1.1",
                 &["Host: x", "Upgrade: websocket", &key, "Sec-WebSocket-Version: 13", extra],
             );
-            match judge(&config, text.as_bytes(), peer.parse().ok()) {
-                Decision::Accept(acceptance) => acceptance.forwarded_for,
-                other => panic!("{other:?}"),
-            }
+            let Decision::Accept(acceptance) = judge(&config, text.as_bytes(), peer.parse().ok()) else {
+                panic!("refused")
+            };
+            acceptance.forwarded_for
         };
         assert_eq!(told("127.0.0.1", "X-Forwarded-For: 6.6.6.6, 1.2.3.4, 10.0.0.9"), Some("1.2.3.4".into()));
         assert_eq!(told("127.0.0.1", "X-Forwarded-For: 10.0.0.9, nonsense"), None);

@@ -2,13 +2,16 @@
 
 use crate::{
     Authenticator, ConnectionInfo, EmbeddedStore, Options, ServerStats, StartError, StoreBackend,
-    backend::PushSink,
+    backend::{PushSink, SystemRandom},
     inbox::Inbox,
     registry::{Entry, Registry},
+    rules::EmbeddedRules,
     shared::Limits,
 };
 use futures::task::AtomicWaker;
-use noex_core::{AuthMode, Body, EndReason, Instant, Now, Refusal, ServerCall, StoreCall, SubId, Update};
+use noex_core::{
+    AuthMode, Body, EndReason, Instant, Now, Refusal, RulesCall, ServerCall, StoreCall, SubId, Update,
+};
 use noex_json::{Object, Value};
 use noex_store::{Store, StoreError};
 use parking_lot::Mutex;
@@ -17,7 +20,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering, fence},
     },
 };
 
@@ -29,6 +32,7 @@ pub struct Hub {
     pub(crate) limits: Limits,
     pub(crate) store: Arc<dyn StoreBackend>,
     embedded: Arc<EmbeddedStore>,
+    rules: Option<EmbeddedRules>,
     pub(crate) stopping: AtomicBool,
     /// Wakes the task that expires records, when the next expiry may have come nearer.
     pub(crate) expiry_changed: AtomicWaker,
@@ -53,13 +57,24 @@ impl Hub {
     pub fn new(options: Options, now: Now) -> Result<Arc<Self>, StartError> {
         let embedded = EmbeddedStore::new(options.store.clone(), options.compat_error_codes)
             .map_err(|error| StartError::Randomness(error.to_string()))?;
-        let problems = define(&embedded, &options, now.unix_ms);
+        let embedded = Arc::new(embedded);
+        let mut problems = define(&embedded, &options, now.unix_ms);
+        let mut rules = None;
+        if let Some(wanted) = &options.rules {
+            let random = SystemRandom::new().map_err(|error| StartError::Randomness(error.to_string()))?;
+            let compat = options.compat_error_codes;
+            match EmbeddedRules::new(wanted, &embedded, Box::new(random), now.unix_ms, compat) {
+                Ok(engine) => rules = Some(engine),
+                Err(found) => problems.extend(found),
+            }
+        }
         if !problems.is_empty() {
             return Err(StartError::Definitions(problems));
         }
-        let embedded = Arc::new(embedded);
+        let connection = noex_core::Config { rules: rules.is_some(), ..options.connection.clone() };
         Ok(Arc::new(Self {
-            connection_config: Arc::new(options.connection.clone()),
+            connection_config: Arc::new(connection),
+            rules,
             registry: Registry::default(),
             limits: Limits::new(&options),
             store: Arc::clone(&embedded) as Arc<dyn StoreBackend>,
@@ -139,8 +154,8 @@ impl Hub {
             rules_subscriptions: connections.iter().map(|info| info.rules_subscriptions).sum(),
             auth_enabled: !matches!(self.options.connection.auth, AuthMode::None),
             rate_limit_enabled: self.limits.is_limited(),
-            rules_enabled: self.options.connection.rules,
             store: self.store.stats(),
+            rules: self.rules.as_ref().map(EmbeddedRules::stats),
         }
     }
 
@@ -183,27 +198,70 @@ impl Hub {
         outcome
     }
 
-    pub(crate) fn unsubscribe(&self, subscription: SubId) {
-        if self.routes.remove(subscription) {
-            self.store.unsubscribe(subscription);
+    /// Starts watching events for a connection.
+    pub(crate) fn subscribe_events(
+        &self,
+        entry: &Arc<Entry>,
+        subscription: SubId,
+        pattern: &str,
+    ) -> Result<Update, Refusal> {
+        let rules = self.rules.as_ref().ok_or_else(Refusal::internal)?;
+        self.routes.insert(subscription, Arc::clone(entry));
+        let outcome = rules.subscribe(subscription, pattern);
+        if outcome.is_err() {
+            self.routes.remove(subscription);
         }
+        outcome.map(|()| Update { version: 0, data: None })
+    }
+
+    pub(crate) fn unsubscribe(&self, subscription: SubId) {
+        if self.routes.remove(subscription) && !self.store.unsubscribe(subscription) {
+            self.rules.iter().for_each(|rules| rules.unsubscribe(subscription));
+        }
+    }
+
+    pub(crate) fn rules_call(&self, now: Now, call: RulesCall) -> Result<Body, Refusal> {
+        self.rules.as_ref().ok_or_else(Refusal::internal)?.call(now.unix_ms, call, &self.routes)
+    }
+
+    /// Uses the rule engine directly, if there is one, and delivers what follows.
+    pub fn with_rules<R>(&self, now: Now, use_it: impl FnOnce(&mut noex_rules::Engine) -> R) -> Option<R> {
+        let outcome = self.rules.as_ref()?.with_engine(now.unix_ms, &self.routes, use_it);
+        while self.flush(now) {}
+        Some(outcome)
     }
 
     /// Delivers what earlier calls changed; true if more is left.
     pub fn flush(&self, now: Now) -> bool {
+        if let Some(rules) = &self.rules {
+            rules.forward(now.unix_ms, &self.embedded, &self.routes);
+        }
         let more = self.store.flush(now.unix_ms, &self.routes);
+        // With the fence of the sleeper: either it sees the new deadline, or this sees the old one it sleeps for.
+        fence(Ordering::SeqCst);
         if self.next_expiry_ms().is_some_and(|at| at < self.expiry_armed_ms.load(Ordering::Acquire)) {
             self.expiry_changed.wake();
         }
         more
     }
 
+    /// Number of subscriptions that pushes are delivered to.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn route_count(&self) -> usize {
+        self.routes.shards.iter().map(|shard| shard.lock().len()).sum()
+    }
+
     pub(crate) fn next_expiry_ms(&self) -> Option<u64> {
-        self.store.next_expiry_ms()
+        let rules = self.rules.as_ref().and_then(EmbeddedRules::next_deadline_ms);
+        self.store.next_expiry_ms().into_iter().chain(rules).min()
     }
 
     pub(crate) fn expire(&self, now: Now) {
         self.store.expire(now.unix_ms);
+        if let Some(rules) = &self.rules {
+            rules.advance(now.unix_ms, &self.routes);
+        }
         while self.flush(now) {}
     }
 
@@ -274,6 +332,10 @@ impl Routes {
 impl PushSink for Routes {
     fn result(&self, subscription: SubId, update: Update) {
         self.with(subscription, |inbox| inbox.push_result(subscription, update));
+    }
+
+    fn event(&self, subscription: SubId, event: Arc<str>) {
+        self.with(subscription, |inbox| inbox.push_event(subscription, event));
     }
 
     fn ended(&self, subscription: SubId, reason: EndReason) {

@@ -1,12 +1,15 @@
 //! What others have for a connection: pushes, ended subscriptions, orders to stop.
 //!
-//! Bounded by the connection's subscriptions: per subscription only the latest result is kept.
+//! Bounded by the connection's subscriptions: per subscription the latest result and a limited number of events are
+//! kept.
 
 use futures::task::AtomicWaker;
 use indexmap::IndexMap;
 use noex_core::{CloseReason, EndReason, SubId, Update};
 use parking_lot::Mutex;
 use std::{
+    collections::VecDeque,
+    sync::Arc,
     sync::atomic::{AtomicBool, Ordering},
     task::Waker,
 };
@@ -24,11 +27,23 @@ pub struct Inbox {
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     pub(crate) results: IndexMap<SubId, Update>,
+    pub(crate) events: IndexMap<SubId, Events>,
     pub(crate) ended: Vec<(SubId, EndReason)>,
     pub(crate) shutdown_notice_ms: Option<u64>,
     pub(crate) close: Option<CloseReason>,
     pub(crate) revoked: bool,
 }
+
+/// Events of one subscription that the connection has not taken yet.
+#[derive(Debug, Default)]
+pub(crate) struct Events {
+    pub(crate) kept: VecDeque<Arc<str>>,
+    pub(crate) dropped: u64,
+}
+
+/// Events per subscription that wait here at most. The connection takes them with its next turn; only a flood that
+/// outruns it for so long loses the oldest.
+const EVENTS_MAX: usize = 10_000;
 
 impl Inbox {
     pub(crate) fn register(&self, waker: &Waker) {
@@ -56,6 +71,25 @@ impl Inbox {
                 place.insert(update);
             }
         });
+    }
+
+    pub(crate) fn push_event(&self, subscription: SubId, event: Arc<str>) {
+        self.put(|pending| {
+            let events = pending.events.entry(subscription).or_default();
+            if events.kept.len() == EVENTS_MAX {
+                events.kept.pop_front();
+                events.dropped += 1;
+            }
+            events.kept.push_back(event);
+        });
+    }
+
+    /// Takes the events alone.
+    pub(crate) fn take_events(&self) -> IndexMap<SubId, Events> {
+        if !self.filled.load(Ordering::Acquire) {
+            return IndexMap::new();
+        }
+        std::mem::take(&mut self.pending.lock().events)
     }
 
     pub(crate) fn end_subscription(&self, subscription: SubId, reason: EndReason) {

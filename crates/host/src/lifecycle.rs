@@ -3,7 +3,15 @@
 use crate::{Hub, Timer};
 use futures::future::poll_fn;
 use noex_core::CloseReason;
-use std::{sync::atomic::Ordering, task::Poll, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::{Ordering, fence},
+    task::Poll,
+    time::Duration,
+};
+
+/// Pause after a failed expiry, so that one that fails for ever does not keep a thread busy.
+const PAUSE_AFTER_PANIC: Duration = Duration::from_secs(1);
 
 /// Removes expired records at their deadlines, for as long as it is polled.
 pub async fn run_expiry<T: Timer>(hub: &Hub, mut timer: T) {
@@ -14,12 +22,17 @@ pub async fn run_expiry<T: Timer>(hub: &Hub, mut timer: T) {
             let next = hub.next_expiry_ms();
             hub.expiry_armed_ms.store(next.unwrap_or(u64::MAX), Ordering::Release);
             // A deadline that came nearer before it was noted above must not be slept through.
+            fence(Ordering::SeqCst);
             let next = hub.next_expiry_ms().into_iter().chain(next).min();
+            let mut wake_at = next.map(|at| now.mono + Duration::from_millis(at.saturating_sub(now.unix_ms)));
             if next.is_some_and(|at| at <= now.unix_ms) {
-                hub.expire(now);
-                continue;
+                if catch_unwind(AssertUnwindSafe(|| hub.expire(now))).is_ok() {
+                    continue;
+                }
+                tracing::error!("panic while records expired");
+                wake_at = Some(now.mono + PAUSE_AFTER_PANIC);
             }
-            timer.arm(next.map(|at| now.mono + Duration::from_millis(at - now.unix_ms)));
+            timer.arm(wake_at);
             if timer.poll_expired(cx).is_pending() {
                 return Poll::<()>::Pending;
             }

@@ -1,6 +1,6 @@
 //! What a server is started with.
 
-use crate::{Authenticator, HandshakeConfig, PermissionCheck};
+use crate::{Authenticator, HandshakeConfig, PermissionCheck, RulesOptions};
 use noex_core::{Config, RateLimit};
 use noex_store::StoreOptions;
 use std::{fmt, sync::Arc, time::Duration};
@@ -39,6 +39,8 @@ pub struct Options {
     pub permission_check: Option<Arc<dyn PermissionCheck>>,
     /// Settings of the embedded store.
     pub store: StoreOptions,
+    /// Rule engine; `None` = `rules.*` is not available.
+    pub rules: Option<RulesOptions>,
     /// Buckets to define, by name, in order; definitions are JSON objects.
     pub buckets: Vec<(String, String)>,
     /// Queries to define, by name, in order.
@@ -67,6 +69,7 @@ impl Default for Options {
             authenticator: None,
             permission_check: None,
             store: StoreOptions::default(),
+            rules: None,
             buckets: Vec::new(),
             queries: Vec::new(),
             compat_error_codes: false,

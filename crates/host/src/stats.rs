@@ -26,10 +26,10 @@ pub struct ServerStats {
     pub auth_enabled: bool,
     /// Whether requests are limited.
     pub rate_limit_enabled: bool,
-    /// Whether there is a rule engine.
-    pub rules_enabled: bool,
     /// Statistics of the store in the shape of `store.stats`.
     pub store: Value,
+    /// Statistics of the rule engine in the shape of `rules.stats`; `None` = there is none.
+    pub rules: Option<Value>,
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
@@ -51,10 +51,10 @@ impl ServerStats {
         stats.set("connectionCount", number(self.connection_count));
         stats.set("authEnabled", self.auth_enabled);
         stats.set("rateLimitEnabled", self.rate_limit_enabled);
-        stats.set("rulesEnabled", self.rules_enabled);
+        stats.set("rulesEnabled", self.rules.is_some());
         stats.set("connections", connections);
         stats.set("store", self.store.clone());
-        stats.set("rules", Value::Null);
+        stats.set("rules", self.rules.clone().unwrap_or_default());
         stats.set("port", f64::from(self.port));
         stats.set("host", self.host.as_str());
         #[expect(clippy::cast_precision_loss, reason = "ms of uptime")]

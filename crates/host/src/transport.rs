@@ -22,6 +22,9 @@ use std::{
 
 /// Size of the read buffer in bytes. Larger ones cost memory per idle connection and are zeroed for each read.
 const READ_BUFFER_BYTES: usize = 4096;
+/// Bytes read in one turn. Fragments and parts of frames are no messages, so the limit of messages does not bound
+/// the work on them.
+const TURN_READ_BYTES_MAX: usize = 256 * 1024;
 /// Capacity above which an empty write buffer is given back.
 const IDLE_BUFFER_BYTES_MAX: usize = 16 * 1024;
 
@@ -53,6 +56,8 @@ pub(crate) struct Transport<S> {
 #[derive(Debug)]
 struct Duplex<S> {
     stream: S,
+    /// Bytes that may still be read in this turn.
+    readable: usize,
     out: Vec<u8>,
     /// Bytes of `out` that have left.
     sent: usize,
@@ -67,15 +72,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
             .read_buffer_size(READ_BUFFER_BYTES)
             .max_message_size(Some(payload_bytes_max))
             .max_frame_size(Some(payload_bytes_max));
-        let duplex = Duplex { stream, out: Vec::new(), sent: 0, closed: false };
+        let duplex =
+            Duplex { stream, readable: TURN_READ_BYTES_MAX, out: Vec::new(), sent: 0, closed: false };
         let reader = WebSocketStream::from_partially_read(duplex, received, Role::Server, Some(config)).await;
         Self { reader, deaf: false }
+    }
+
+    /// Lets a turn read up to its limit; beyond that the reader sleeps, and is woken at once.
+    pub(crate) fn begin_turn(&mut self) {
+        self.duplex().readable = TURN_READ_BYTES_MAX;
     }
 
     /// Reads the next message.
     pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
         if self.deaf {
-            return self.poll_discard(cx);
+            return self.poll_discard(cx).map(|()| Incoming::End);
         }
         let incoming = match ready!(Pin::new(&mut self.reader).poll_next(cx)) {
             Some(Ok(Received::Text(text))) => return Poll::Ready(Incoming::Text(text)),
@@ -100,17 +111,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
     }
 
     /// Reads and drops bytes until the stream ends.
-    pub(crate) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
-        let mut scratch = [0; 4096];
-        // Bounded, so that a peer that sends without end does not hold the thread.
-        for _ in 0..16 {
-            match ready!(Pin::new(&mut self.duplex().stream).poll_read(cx, &mut scratch)) {
-                Ok(0) | Err(_) => return Poll::Ready(Incoming::End),
-                Ok(_) => {}
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+    pub(crate) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        poll_discard(&mut self.duplex().stream, cx)
     }
 
     /// Tells whether received bytes are no longer decoded.
@@ -201,6 +203,20 @@ fn incoming_error(error: &Error) -> Incoming {
     }
 }
 
+/// Reads and drops bytes until the stream ends.
+pub(crate) fn poll_discard<S: AsyncRead + Unpin>(stream: &mut S, cx: &mut Context<'_>) -> Poll<()> {
+    let mut scratch = [0; 4096];
+    // Bounded, so that a peer that sends without end does not hold the thread.
+    for _ in 0..16 {
+        match ready!(Pin::new(&mut *stream).poll_read(cx, &mut scratch)) {
+            Ok(0) | Err(_) => return Poll::Ready(()),
+            Ok(_) => {}
+        }
+    }
+    cx.waker().wake_by_ref();
+    Poll::Pending
+}
+
 fn write_header(out: &mut Vec<u8>, first: u8, len: usize) {
     out.push(first);
     if let Some(short) = u8::try_from(len).ok().filter(|len| *len < 126) {
@@ -224,7 +240,13 @@ fn truncated(text: &str, bytes_max: usize) -> &str {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Duplex<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        if self.readable == 0 {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let count = ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        self.readable = self.readable.saturating_sub(count);
+        Poll::Ready(Ok(count))
     }
 }
 

@@ -54,6 +54,7 @@ impl<T> Deadlines<T> {
         (first.key().at_ms <= now_ms).then(|| first.remove_entry())
     }
 
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.queue.len()
     }

@@ -2,13 +2,13 @@
 //!
 //! Source: the rule engine's description, 1.5 and 2.4.
 
-use crate::size::object_bytes;
+use crate::size::value_bytes;
 use noex_json::{CompactString, Object, Value, write_string, write_value};
 use std::{fmt::Write, sync::Arc};
 
 /// Who caused an event or wrote a fact.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Source {
+pub enum Origin {
     /// A client or the host.
     Api,
     /// An action of a rule.
@@ -17,7 +17,7 @@ pub enum Source {
     Timer,
 }
 
-impl Source {
+impl Origin {
     /// Gives the text that clients see.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -36,8 +36,8 @@ pub struct Event {
     pub id: CompactString,
     /// Segments separated by dots, by convention only.
     pub topic: CompactString,
-    /// The payload; possibly empty.
-    pub data: Object,
+    /// The payload: always an object, possibly empty.
+    pub data: Value,
     /// Logical time of the input that caused it, Unix milliseconds.
     pub timestamp: u64,
     /// Ties the events of one business transaction together.
@@ -45,7 +45,7 @@ pub struct Event {
     /// The event or timer that led to this one.
     pub causation_id: Option<CompactString>,
     /// Who caused it.
-    pub source: Source,
+    pub source: Origin,
 }
 
 impl Event {
@@ -55,17 +55,10 @@ impl Event {
         write_string(out, &self.id);
         out.push_str(",\"topic\":");
         write_string(out, &self.topic);
-        out.push_str(",\"data\":{");
-        for (i, (name, value)) in self.data.iter().enumerate() {
-            if i > 0 {
-                out.push(',');
-            }
-            write_string(out, name);
-            out.push(':');
-            write_value(out, value);
-        }
+        out.push_str(",\"data\":");
+        write_value(out, &self.data);
         // Writing to a string cannot fail.
-        let _ = write!(out, "}},\"timestamp\":{}", self.timestamp);
+        let _ = write!(out, ",\"timestamp\":{}", self.timestamp);
         for (name, id) in [("correlationId", &self.correlation_id), ("causationId", &self.causation_id)] {
             if let Some(id) = id {
                 let _ = write!(out, ",\"{name}\":");
@@ -115,7 +108,7 @@ impl Event {
     /// Estimates the memory the event holds, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         let ids = [&self.correlation_id, &self.causation_id].into_iter().flatten().map(|id| id.len());
-        size_of::<Self>() + self.id.len() + self.topic.len() + ids.sum::<usize>() + object_bytes(&self.data)
+        size_of::<Self>() + self.id.len() + self.topic.len() + ids.sum::<usize>() + value_bytes(&self.data)
     }
 }
 

@@ -38,9 +38,9 @@ impl History {
         Self { limits, ring: VecDeque::new(), bytes: 0, evicted: 0 }
     }
 
-    /// Appends an event and drops what the bounds no longer admit. O(1) amortised.
-    pub(crate) fn push(&mut self, event: Arc<Event>) {
-        let (bytes, now_ms) = (event.bytes(), event.timestamp);
+    /// Appends an event of the given size and drops what the bounds no longer admit. O(1) amortised.
+    pub(crate) fn push(&mut self, event: Arc<Event>, bytes: usize) {
+        let now_ms = event.timestamp;
         self.ring.push_back((event, bytes));
         self.bytes += bytes;
         self.trim(now_ms);
@@ -78,8 +78,8 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Source;
-    use noex_json::Object;
+    use crate::event::Origin;
+    use noex_json::{Object, Value};
 
     fn event(timestamp: u64, text: &str) -> Arc<Event> {
         let mut data = Object::new();
@@ -87,12 +87,17 @@ mod tests {
         Arc::new(Event {
             id: "e".into(),
             topic: "t".into(),
-            data,
+            data: Value::Object(data),
             timestamp,
             correlation_id: None,
             causation_id: None,
-            source: Source::Api,
+            source: Origin::Api,
         })
+    }
+
+    fn push(history: &mut History, event: Arc<Event>) {
+        let bytes = event.bytes();
+        history.push(event, bytes);
     }
 
     fn times(history: &History) -> Vec<u64> {
@@ -103,10 +108,10 @@ mod tests {
     fn the_oldest_go_at_each_bound() {
         let mut history = History::new(HistoryLimits { events_max: 3, age_max_ms: 100, bytes_max: 1 << 20 });
         for at in [0, 1, 2, 3] {
-            history.push(event(at, ""));
+            push(&mut history, event(at, ""));
         }
         assert_eq!(times(&history), [1, 2, 3], "number");
-        history.push(event(103, ""));
+        push(&mut history, event(103, ""));
         assert_eq!(times(&history), [3, 103], "age: exactly 100 ms are allowed");
         assert_eq!(history.evicted(), 3);
         history.trim(1000);
@@ -117,13 +122,14 @@ mod tests {
     #[test]
     fn bytes_are_bounded_even_by_one_event() {
         let big = event(0, &"x".repeat(1000));
-        let mut history = History::new(HistoryLimits { events_max: 100, age_max_ms: 100, bytes_max: 2 * big.bytes() });
-        history.push(event(0, &"x".repeat(1000)));
-        history.push(event(1, &"x".repeat(1000)));
+        let mut history =
+            History::new(HistoryLimits { events_max: 100, age_max_ms: 100, bytes_max: 2 * big.bytes() });
+        push(&mut history, event(0, &"x".repeat(1000)));
+        push(&mut history, event(1, &"x".repeat(1000)));
         assert_eq!(times(&history), [0, 1]);
-        history.push(event(2, ""));
+        push(&mut history, event(2, ""));
         assert_eq!(times(&history), [1, 2]);
-        history.push(event(3, &"x".repeat(5000)));
+        push(&mut history, event(3, &"x".repeat(5000)));
         assert_eq!(history.len(), 0);
     }
 }

@@ -1,9 +1,10 @@
 //! From the config file's settings to the server's.
 
-use noex_config::{AuthConfig, Config, Expiry, HeartbeatMode, OnDuplicateInsert, TokenAuth};
+use noex_config::{AuthConfig, Config, Expiry, HeartbeatMode, OnDuplicateInsert, RulesConfig, TokenAuth};
 use noex_smol::{
-    HandshakeConfig, Options, Session, StaticTokens, TokenExpiry,
+    HandshakeConfig, Options, RulesOptions, Session, StaticTokens, TokenExpiry,
     core::{self, AuthMode, PermissionRule, Permissions, RateLimit, TokenMode},
+    rules::EngineOptions,
     store::{DuplicateInsert, StoreOptions},
 };
 use std::{sync::Arc, time::Duration};
@@ -39,6 +40,7 @@ pub(crate) fn of(config: &Config) -> Options {
         authenticator: tokens.map(|tokens| Arc::new(tokens) as _),
         permission_check: None,
         store: store(config),
+        rules: rules(config),
         buckets: config.buckets.clone(),
         queries: config.queries.clone(),
         compat_error_codes: config.compat_error_codes,
@@ -101,6 +103,28 @@ fn store(config: &Config) -> StoreOptions {
         // All three kinds of persistence count as enabled, as clients of older servers expect.
         persistence_enabled: true,
     }
+}
+
+fn rules(config: &Config) -> Option<RulesOptions> {
+    let engine = EngineOptions {
+        rules_max: unlimited_if_zero(config.limits.max_rules),
+        facts_max: Some(config.limits.max_facts).filter(|max| *max != 0),
+        ..EngineOptions::default()
+    };
+    match &config.rules {
+        RulesConfig::Off => None,
+        RulesConfig::Default | RulesConfig::On => Some(RulesOptions { engine, ..RulesOptions::default() }),
+        RulesConfig::Definitions { rules, facts, store_events } => Some(RulesOptions {
+            engine,
+            facts: facts.clone(),
+            rules: rules.clone(),
+            store_events: *store_events,
+        }),
+    }
+}
+
+fn unlimited_if_zero(limit: usize) -> usize {
+    if limit == 0 { usize::MAX } else { limit }
 }
 
 fn token_mode(auth: &TokenAuth) -> TokenMode {

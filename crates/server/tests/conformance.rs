@@ -26,3 +26,8 @@ fn connection() {
 fn store() {
     assert_group("store", command());
 }
+
+#[test]
+fn rules() {
+    assert_group("rules", command());
+}

@@ -25,7 +25,6 @@ pub struct Commit {
 
 /// Effect of a commit on one record. `seq` is its place in base order: unique per bucket, and kept for life.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub enum Change {
     /// A record was inserted.
     Inserted {

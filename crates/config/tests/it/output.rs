@@ -11,7 +11,7 @@ fn banner_of_the_defaults() {
          \x20 URL:           ws://0.0.0.0:8081/\n\
          \x20 Persistence:   memory\n\
          \x20 Auth:          disabled\n\
-         \x20 Rules:         disabled\n\
+         \x20 Rules:         enabled\n\
          \x20 Audit:         disabled\n\
          \x20 Error details: exposed\n\
          \x20 Origins:       any\n\
@@ -105,8 +105,6 @@ fn missing_features_are_listed() {
         (r#""persistence": "file""#, "persistence \"file\""),
         (r#""persistence": "sqlite""#, "persistence \"sqlite\""),
         (r#""auth": true, "adminSecret": "0123456789abcdef""#, "auth.builtIn"),
-        (r#""rules": true"#, "rules"),
-        (r#""rules": {}"#, "rules"),
         (r#""audit": true"#, "audit"),
         (r#""auth": {"tokens": {}}, "revocation": {}"#, "revocation"),
         (r#""procedures": {}"#, "procedures"),
@@ -118,7 +116,14 @@ fn missing_features_are_listed() {
             "{members}"
         );
     }
-    for members in ["", r#""rules": false"#, r#""audit": false"#, r#""procedures": {"enabled": false}"#] {
+    for members in [
+        "",
+        r#""rules": false"#,
+        r#""rules": true"#,
+        r#""rules": {"storeEvents": true}"#,
+        r#""audit": false"#,
+        r#""procedures": {"enabled": false}"#,
+    ] {
         assert!(unsupported(&config(&format!("{{{members}}}"))).is_empty(), "{members}");
     }
 }

@@ -40,11 +40,11 @@ impl Absence {
         group: &Option<Arc<str>>,
     ) {
         if matched.contains(&EXPECTED)
-            && let Some(id) = self.table.find(group)
+            && let Some(id) = self.table.find(group, event.timestamp)
         {
             self.table.remove(cx.deadlines, id);
         }
-        if !matched.contains(&AFTER) || self.table.find(group).is_some() {
+        if !matched.contains(&AFTER) || self.table.find(group, event.timestamp).is_some() {
             return;
         }
         let held = loop {

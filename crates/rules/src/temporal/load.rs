@@ -59,6 +59,13 @@ impl Gauge {
         Some(Charge { used: Arc::clone(&self.used), amount })
     }
 
+    /// Enlarges a charge of this gauge, if there is room.
+    pub(crate) fn grow(&self, charge: &mut Charge, amount: usize) -> bool {
+        let Some(mut more) = self.take(amount) else { return false };
+        charge.amount += std::mem::take(&mut more.amount);
+        true
+    }
+
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
@@ -69,6 +76,15 @@ impl Gauge {
 pub(crate) struct Charge {
     used: Arc<AtomicUsize>,
     amount: usize,
+}
+
+impl Charge {
+    /// Gives a part back.
+    pub(crate) fn shrink(&mut self, amount: usize) {
+        let amount = amount.min(self.amount);
+        self.amount -= amount;
+        self.used.fetch_sub(amount, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Charge {

@@ -75,7 +75,7 @@ impl Sequence {
         group: &Option<Arc<str>>,
         out: &mut Vec<Detection>,
     ) -> bool {
-        let Some(id) = self.table.find(group) else { return true };
+        let Some(id) = self.table.find(group, event.timestamp) else { return true };
         let Some(step) = self.table.get_mut(id).map(|instance| instance.state.step) else { return true };
         if matched.contains(&step) {
             self.advance(cx, id, event, out);
@@ -102,7 +102,8 @@ impl Sequence {
             }
             let ids = self.waiting.get_mut(step).map(std::mem::take).unwrap_or_default();
             for id in ids {
-                if advances {
+                let open = self.table.get_mut(id).is_some_and(|it| event.timestamp < it.deadline_ms);
+                if advances && open {
                     self.advance(cx, id, event, out);
                 } else {
                     self.table.remove(cx.deadlines, id);
@@ -160,7 +161,9 @@ impl Sequence {
     }
 
     fn wait(&mut self, step: usize, id: u64) {
-        if !self.grouped && let Some(waiting) = self.waiting.get_mut(step) {
+        if !self.grouped
+            && let Some(waiting) = self.waiting.get_mut(step)
+        {
             waiting.insert(id);
         }
     }

@@ -56,13 +56,11 @@ impl<S> Table<S> {
         self.instances.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.instances.is_empty()
-    }
-
-    /// Finds the instance open for a group.
-    pub(crate) fn find(&self, group: &Option<Arc<str>>) -> Option<u64> {
-        self.groups.get(group).copied()
+    /// Finds the instance open for a group at a time. One whose deadline is this very moment is over, even where its
+    /// turn in the queue has not come yet.
+    pub(crate) fn find(&self, group: &Option<Arc<str>>, now_ms: u64) -> Option<u64> {
+        let id = *self.groups.get(group)?;
+        self.instances.get(&id).filter(|instance| now_ms < instance.deadline_ms).map(|_| id)
     }
 
     pub(crate) fn get_mut(&mut self, id: u64) -> Option<&mut Instance<S>> {
@@ -120,7 +118,7 @@ impl<S> Table<S> {
     /// Ends an instance.
     pub(crate) fn remove(&mut self, deadlines: &mut Deadlines<Due>, id: u64) -> Option<Instance<S>> {
         let instance = self.instances.remove(&id)?;
-        if self.one_per_group {
+        if self.groups.get(&instance.group) == Some(&id) {
             self.groups.remove(&instance.group);
         }
         self.by_deadline.remove(&(instance.deadline_ms, id));

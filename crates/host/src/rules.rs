@@ -1,0 +1,406 @@
+//! The rule engine behind the protocol's calls, and its bridge to the store.
+//!
+//! The engine is a pure step function; here it stands behind a lock. What a step produced is delivered under the same
+//! lock, so that the order of pushes is the order of events. Lock order: engine, then store, then routes and mailboxes.
+
+use crate::{EmbeddedStore, backend::PushSink};
+use noex_core::{Body, Code, Refusal, RulesCall, SubId};
+use noex_json::{Object, Value, write_string};
+use noex_rules::{
+    Engine, EngineOptions, LimitKind, LogLevel, Output, Random, RulesError, Service, ServiceError,
+    SubscriberId,
+};
+use noex_store::{Change, Commit, StoreError};
+use parking_lot::Mutex;
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+/// What the rule engine is started with.
+#[derive(Clone, Debug, Default)]
+pub struct RulesOptions {
+    /// Limits of the engine.
+    pub engine: EngineOptions,
+    /// Facts set before any rule is registered: keys and JSON texts.
+    pub facts: Vec<(String, String)>,
+    /// Rules registered at start, in order, as JSON texts.
+    pub rules: Vec<String>,
+    /// Whether changes of the store enter the engine as events `bucket.<name>.inserted`, `.updated` and `.deleted`.
+    pub store_events: bool,
+}
+
+/// A rule engine for one server.
+pub struct EmbeddedRules {
+    engine: Mutex<Engine>,
+    /// The next deadline in ms since the Unix epoch, `u64::MAX` if there is none.
+    next_deadline_ms: AtomicU64,
+    bridge: Arc<Bridge>,
+    compat_error_codes: bool,
+}
+
+impl fmt::Debug for EmbeddedRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EmbeddedRules(..)")
+    }
+}
+
+/// How many times a change of the store may lead, through rules, to another one.
+const STORE_CHAIN_MAX: usize = 10;
+
+impl EmbeddedRules {
+    /// Makes an engine with the facts and rules of the options; rules can write to `store` through the service
+    /// `store`.
+    ///
+    /// # Errors
+    /// All problems of the facts and rules.
+    pub fn new(
+        options: &RulesOptions,
+        store: &Arc<EmbeddedStore>,
+        random: Box<dyn Random + Send>,
+        now_ms: u64,
+        compat_error_codes: bool,
+    ) -> Result<Self, Vec<String>> {
+        let mut engine = Engine::new(options.engine.clone(), random);
+        let problems = load(&mut engine, options, now_ms);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let bridge = Arc::new(Bridge { store_events: options.store_events, ..Bridge::default() });
+        let service = StoreService { store: Arc::clone(store), bridge: Arc::clone(&bridge) };
+        engine.register_service("store", Box::new(service));
+        if options.store_events {
+            store.with_store(|store| store.set_keep_commits(true));
+        }
+        let next_deadline_ms = AtomicU64::new(engine.next_deadline_ms().unwrap_or(u64::MAX));
+        Ok(Self { engine: Mutex::new(engine), next_deadline_ms, bridge, compat_error_codes })
+    }
+
+    /// Executes a call and gives the `data` of its result. Pushes that it causes are delivered before.
+    ///
+    /// # Errors
+    /// The answer for the client.
+    pub fn call(&self, now_ms: u64, call: RulesCall, sink: &dyn PushSink) -> Result<Body, Refusal> {
+        let updates = matches!(call, RulesCall::UpdateRule { .. });
+        self.step(now_ms, sink, |engine| answer(engine, now_ms, call)).map_err(|error| {
+            let mut refusal = refusal(&error);
+            if updates && self.compat_error_codes && refusal.code == Code::NotFound {
+                refusal.code = Code::InternalError;
+            }
+            refusal
+        })
+    }
+
+    /// Starts watching events; no event after this is missed.
+    ///
+    /// # Errors
+    /// The answer for the client.
+    pub fn subscribe(&self, subscription: SubId, pattern: &str) -> Result<(), Refusal> {
+        self.engine.lock().subscribe(SubscriberId(subscription.0), pattern).map_err(|error| refusal(&error))
+    }
+
+    /// Stops watching.
+    pub fn unsubscribe(&self, subscription: SubId) {
+        self.engine.lock().unsubscribe(SubscriberId(subscription.0));
+    }
+
+    /// The moment at which a timer or a temporal pattern is due, in ms since the Unix epoch.
+    pub fn next_deadline_ms(&self) -> Option<u64> {
+        Some(self.next_deadline_ms.load(Ordering::Acquire)).filter(|at| *at != u64::MAX)
+    }
+
+    /// Fires what is due, up to a bounded amount of work.
+    pub fn advance(&self, now_ms: u64, sink: &dyn PushSink) {
+        // What is left stays due, so that the owner's timer fires again at once.
+        let _more = self.step(now_ms, sink, |engine| engine.advance(now_ms));
+    }
+
+    /// Hands changes of the store to the engine, in commit order. Does nothing unless store events are on.
+    pub fn forward(&self, now_ms: u64, store: &EmbeddedStore, sink: &dyn PushSink) {
+        if !self.bridge.store_events {
+            return;
+        }
+        self.step(now_ms, sink, |engine| {
+            // Taken under the engine's lock: two threads must not swap what they took. Again, because rules may have
+            // changed the store; others' changes come along, so an end is set.
+            for _ in 0..=STORE_CHAIN_MAX + 1 {
+                let commits = store.take_commits();
+                if commits.is_empty() {
+                    break;
+                }
+                for commit in commits {
+                    self.forward_commit(engine, now_ms, commit);
+                }
+            }
+        });
+    }
+
+    /// Uses the engine directly and delivers what follows.
+    pub fn with_engine<R>(
+        &self,
+        now_ms: u64,
+        sink: &dyn PushSink,
+        use_it: impl FnOnce(&mut Engine) -> R,
+    ) -> R {
+        self.step(now_ms, sink, use_it)
+    }
+
+    /// Statistics in the shape of `rules.stats`.
+    #[must_use]
+    pub fn stats(&self) -> Value {
+        self.engine.lock().stats().to_value()
+    }
+
+    fn forward_commit(&self, engine: &mut Engine, now_ms: u64, commit: Commit) {
+        let depth = self.bridge.causes.lock().remove(&commit.lsn).unwrap_or(0);
+        if depth > STORE_CHAIN_MAX {
+            tracing::warn!(lsn = commit.lsn, "rules and store events chase each other; the chain is cut");
+            return;
+        }
+        self.bridge.depth.store(depth + 1, Ordering::Relaxed);
+        for change in &commit.changes {
+            let (topic, data) = store_event(change);
+            if let Err(error) = engine.emit(now_ms, &topic, data, None, None) {
+                tracing::warn!("store event not forwarded: {error}");
+            }
+        }
+        self.bridge.depth.store(1, Ordering::Relaxed);
+    }
+
+    fn step<R>(&self, now_ms: u64, sink: &dyn PushSink, run: impl FnOnce(&mut Engine) -> R) -> R {
+        let mut engine = self.engine.lock();
+        self.bridge.now_ms.store(now_ms, Ordering::Relaxed);
+        self.bridge.depth.store(1, Ordering::Relaxed);
+        let outcome = run(&mut engine);
+        for output in engine.take_outputs() {
+            deliver(output, sink);
+        }
+        self.next_deadline_ms.store(engine.next_deadline_ms().unwrap_or(u64::MAX), Ordering::Release);
+        outcome
+    }
+}
+
+/// Sets facts and registers rules of the options, and gives all problems.
+fn load(engine: &mut Engine, options: &RulesOptions, now_ms: u64) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (key, text) in &options.facts {
+        let value = noex_json::parse(text, 128).map_err(|_| "must be JSON".to_owned());
+        let outcome =
+            value.and_then(|value| engine.preset_fact(now_ms, key, value).map_err(|e| limit_text(&e)));
+        if let Err(text) = outcome {
+            problems.push(format!("rules.facts.{key}: {text}"));
+        }
+    }
+    for (index, text) in options.rules.iter().enumerate() {
+        let Some(rule) = noex_json::parse(text, 128).ok().and_then(|value| value.as_object().cloned()) else {
+            problems.push(format!("rules.rules[{index}]: must be object"));
+            continue;
+        };
+        match engine.register_rule(now_ms, rule) {
+            Ok(_) => {}
+            Err(RulesError::Validation(issues)) => problems.extend(
+                issues.iter().map(|issue| format!("rules.rules[{index}].{}: {}", issue.path, issue.message)),
+            ),
+            Err(error) => problems.push(format!("rules.rules[{index}]: {}", limit_text(&error))),
+        }
+    }
+    // Nothing that the start caused is news for anybody.
+    let _ = engine.take_outputs();
+    problems
+}
+
+fn deliver(output: Output, sink: &dyn PushSink) {
+    match output {
+        Output::Event { subscriber: SubscriberId(id), event } => sink.event(SubId(id), event),
+        Output::Log { level, message, rule } => {
+            let rule = rule.unwrap_or_default();
+            match level {
+                LogLevel::Error => tracing::error!(%rule, "{message}"),
+                LogLevel::Warn => tracing::warn!(%rule, "{message}"),
+                LogLevel::Info => tracing::info!(%rule, "{message}"),
+                LogLevel::Debug => tracing::debug!(%rule, "{message}"),
+            }
+        }
+        Output::ActionFailed { rule, index, action, message } => {
+            tracing::warn!(%rule, index, action, "action failed: {message}");
+        }
+        other => tracing::warn!(?other, "output without a receiver"),
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "administration is matched by the other half")]
+fn answer(engine: &mut Engine, now_ms: u64, call: RulesCall) -> Result<Body, RulesError> {
+    let facts = |facts: &mut dyn Iterator<Item = Value>| Value::Array(facts.collect());
+    Ok(match call {
+        RulesCall::Emit { topic, data, correlation_id, causation_id } => {
+            let event =
+                engine.emit(now_ms, &topic, data, correlation_id.as_deref(), causation_id.as_deref())?;
+            Body::Owned(event.to_json())
+        }
+        RulesCall::SetFact { key, value } => json(&engine.set_fact(now_ms, &key, value)?.to_value()),
+        RulesCall::GetFact { key } => {
+            engine.get_fact(&key).map_or(Body::Static("null"), |fact| json(&fact.value))
+        }
+        RulesCall::DeleteFact { key } => Body::Static(if engine.delete_fact(now_ms, &key)? {
+            "{\"deleted\":true}"
+        } else {
+            "{\"deleted\":false}"
+        }),
+        RulesCall::QueryFacts { pattern } => {
+            json(&facts(&mut engine.query_facts(&pattern)?.into_iter().map(|fact| fact.to_value())))
+        }
+        RulesCall::GetAllFacts => json(&facts(&mut engine.all_facts().map(|fact| fact.to_value()))),
+        RulesCall::Stats => json(&engine.stats().to_value()),
+        admin => return administer(engine, now_ms, admin),
+    })
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "data calls are matched by the other half")]
+fn administer(engine: &mut Engine, now_ms: u64, call: RulesCall) -> Result<Body, RulesError> {
+    Ok(match call {
+        RulesCall::RegisterRule { rule } => json(&engine.register_rule(now_ms, rule)?.to_registered_value()),
+        RulesCall::UnregisterRule { rule_id } => {
+            engine.unregister_rule(now_ms, &rule_id)?;
+            about(&rule_id, "unregistered", true)
+        }
+        RulesCall::UpdateRule { rule_id, updates } => {
+            json(&engine.update_rule(now_ms, &rule_id, &updates)?.to_updated_value())
+        }
+        RulesCall::EnableRule { rule_id } => {
+            engine.enable_rule(now_ms, &rule_id)?;
+            about(&rule_id, "enabled", true)
+        }
+        RulesCall::DisableRule { rule_id } => {
+            engine.disable_rule(now_ms, &rule_id)?;
+            about(&rule_id, "enabled", false)
+        }
+        RulesCall::GetRule { rule_id } => json(&engine.get_rule(&rule_id)?),
+        RulesCall::GetRules => json(&engine.rules()),
+        RulesCall::ValidateRule { rule } => json(&engine.validate_rule(&Value::Object(rule)).to_value()),
+        other => {
+            tracing::error!(?other, "rules call without an executor");
+            Body::Static("null")
+        }
+    })
+}
+
+fn json(value: &Value) -> Body {
+    Body::Owned(value.to_json())
+}
+
+/// `{"ruleId":…,"<what>":<flag>}`.
+fn about(rule_id: &str, what: &str, flag: bool) -> Body {
+    let mut out = String::from("{\"ruleId\":");
+    write_string(&mut out, rule_id);
+    out.push_str(&format!(",\"{what}\":{flag}}}"));
+    Body::Owned(out)
+}
+
+fn refusal(error: &RulesError) -> Refusal {
+    let code = match error {
+        RulesError::AlreadyExists(_) => Code::AlreadyExists,
+        RulesError::NotFound(_) => Code::NotFound,
+        RulesError::NotRunning(_) => Code::RulesNotAvailable,
+        RulesError::Validation(_)
+        | RulesError::UnknownGroup(_)
+        | RulesError::LimitReached { .. }
+        | RulesError::InvalidPattern(_) => Code::ValidationError,
+        _ => return Refusal::internal(),
+    };
+    let refusal = Refusal::new(code, limit_text(error));
+    match error.details() {
+        Some(details) => refusal.with_details(details.to_json()),
+        None => refusal,
+    }
+}
+
+/// The text of an error; limits have one form in the whole protocol.
+fn limit_text(error: &RulesError) -> String {
+    let RulesError::LimitReached { kind, max } = error else { return error.to_string() };
+    let kind = match kind {
+        LimitKind::Rules => "rules",
+        LimitKind::Facts => "facts",
+        LimitKind::Timers => "timers",
+        _ => "entries",
+    };
+    format!("Limit reached: at most {max} {kind}")
+}
+
+/// What the engine and its store service share while a step runs.
+#[derive(Debug, Default)]
+struct Bridge {
+    store_events: bool,
+    now_ms: AtomicU64,
+    /// How many store changes led to the one that rules are working on.
+    depth: AtomicUsize,
+    /// Depth of commits that rules made and that have not come back as events yet.
+    causes: Mutex<HashMap<u64, usize>>,
+}
+
+/// A change as an event: topic and data.
+fn store_event(change: &Change) -> (String, Object) {
+    let kind = match change {
+        Change::Inserted { .. } => "inserted",
+        Change::Updated { .. } => "updated",
+        Change::Deleted { .. } => "deleted",
+    };
+    let bucket = change.bucket();
+    let mut data = Object::new();
+    data.set("type", kind);
+    data.set("bucket", bucket.clone());
+    data.set("key", change.key().clone());
+    match change {
+        Change::Updated { old, new, .. } => {
+            data.set("oldRecord", old.members().clone());
+            data.set("newRecord", new.members().clone());
+        }
+        Change::Inserted { record, .. } | Change::Deleted { record, .. } => {
+            data.set("record", record.members().clone());
+        }
+    }
+    (format!("bucket.{bucket}.{kind}"), data)
+}
+
+/// The store as rules see it: `insert(bucket, data)`, `update(bucket, key, changes)`, `upsert(bucket, data)`,
+/// `delete(bucket, key)`, `get(bucket, key)`.
+struct StoreService {
+    store: Arc<EmbeddedStore>,
+    bridge: Arc<Bridge>,
+}
+
+impl Service for StoreService {
+    fn call(&mut self, method: &str, args: &[Value]) -> Result<Value, ServiceError> {
+        let now_ms = self.bridge.now_ms.load(Ordering::Relaxed);
+        let failed = |text: &str| ServiceError::Failed(format!("store.{method}: {text}"));
+        let bucket =
+            args.first().and_then(Value::as_str).ok_or_else(|| failed("expected the name of a bucket"))?;
+        let object = |at: usize| {
+            args.get(at).and_then(Value::as_object).cloned().ok_or_else(|| failed("expected an object"))
+        };
+        let key = || args.get(1).ok_or_else(|| failed("expected a key"));
+        let record = |record: &noex_store::Record| Value::Object(record.members().clone());
+        let text = |error: StoreError| failed(&error.to_string());
+        self.store.with_store(|store| {
+            let before = store.lsn();
+            let outcome = match method {
+                "insert" => store.insert(now_ms, bucket, object(1)?).map(|r| record(&r)),
+                "upsert" => store.upsert(now_ms, bucket, object(1)?).map(|r| record(&r)),
+                "update" => store.update(now_ms, bucket, key()?, object(2)?).map(|r| record(&r)),
+                "delete" => store.delete(now_ms, bucket, key()?).map(|()| Value::Bool(true)),
+                "get" => {
+                    store.get(now_ms, bucket, key()?).map(|found| found.map_or(Value::Null, |r| record(&r)))
+                }
+                _ => return Err(ServiceError::UnknownMethod),
+            };
+            if self.bridge.store_events {
+                let depth = self.bridge.depth.load(Ordering::Relaxed);
+                self.bridge.causes.lock().extend((before + 1..=store.lsn()).map(|lsn| (lsn, depth)));
+            }
+            outcome.map_err(text)
+        })
+    }
+}

@@ -1,0 +1,223 @@
+//! Embedders' authenticators and permission checks: slow ones, failing ones, and revocation.
+
+use crate::{
+    client::{Item, close},
+    world::{World, options},
+};
+use futures::channel::oneshot;
+use noex_host::{
+    AuthFailure, Authenticator, FnAuthenticator, Options, Session, StaticTokens, TokenExpiry, Verdict,
+    core::{AuthMode, Config, TokenMode},
+};
+use std::sync::{Arc, Mutex};
+
+fn session(user: &str) -> Session {
+    Session { user_id: user.into(), roles: vec!["writer".into()], ..Session::default() }
+}
+
+fn with_auth(authenticator: Arc<dyn Authenticator>) -> Options {
+    let connection = Config { auth: AuthMode::Token(TokenMode::default()), ..Config::default() };
+    Options { connection, authenticator: Some(authenticator), ..options() }
+}
+
+fn tokens() -> Arc<dyn Authenticator> {
+    Arc::new(
+        StaticTokens::new()
+            .with_token("ann", session("ann"), TokenExpiry::Never)
+            .with_token("bob", session("bob"), TokenExpiry::Never)
+            .with_token("short", session("cid"), TokenExpiry::InMs(5_000)),
+    )
+}
+
+const LOGIN: &str = r#"{"id":1,"type":"auth.login","token":"ann"}"#;
+const SUBSCRIBE: &str = r#"{"id":2,"type":"store.subscribe","query":"count-items"}"#;
+const INSERT: &str = r#"{"id":3,"type":"store.insert","bucket":"items","data":{"id":"x"}}"#;
+
+/// Questions that a test answers by hand.
+#[derive(Clone, Default)]
+struct Questions(Arc<Mutex<Vec<oneshot::Sender<Option<Session>>>>>);
+
+impl Questions {
+    fn authenticator(&self) -> Arc<dyn Authenticator> {
+        let asked = self.clone();
+        Arc::new(FnAuthenticator(move |_| {
+            let (answer, answered) = oneshot::channel();
+            asked.0.lock().unwrap().push(answer);
+            async move { answered.await.ok().flatten() }
+        }))
+    }
+
+    fn next(&self) -> oneshot::Sender<Option<Session>> {
+        self.0.lock().unwrap().remove(0)
+    }
+}
+
+#[test]
+fn requests_wait_for_a_slow_login_and_are_then_answered_in_order() {
+    let questions = Questions::default();
+    let mut world = World::new(with_auth(questions.authenticator()));
+    let mut client = world.connect();
+    let mut other = world.connect();
+    for text in [LOGIN, SUBSCRIBE, INSERT, r#"{"id":4,"type":"auth.whoami"}"#] {
+        client.text(text);
+    }
+    assert_eq!(world.exchange(&mut client), Vec::<String>::new());
+    // Others are not held up.
+    assert_eq!(world.ask(&mut other, INSERT).len(), 1);
+    questions.next().send(Some(session("ann"))).expect("asked");
+    let seen = world.exchange(&mut client);
+    let ids: Vec<&str> = seen.iter().map(|text| &text[..7]).collect();
+    assert_eq!(ids, [r#"{"id":1"#, r#"{"id":2"#, r#"{"id":3"#, r#"{"id":4"#, r#"{"type""#]);
+    assert!(seen[4].ends_with(r#""data":1}"#), "{seen:?}");
+    // A second login on the same connection is asked anew, and may fail.
+    client.text(LOGIN);
+    client.text(INSERT);
+    world.run();
+    questions.next().send(None).expect("asked");
+    let seen = world.exchange(&mut client);
+    assert!(seen[0].contains("Invalid token") && seen[1].contains("ALREADY_EXISTS"), "{seen:?}");
+}
+
+#[test]
+fn a_connection_that_goes_drops_its_pending_login() {
+    let questions = Questions::default();
+    let mut world = World::new(with_auth(questions.authenticator()));
+    for way in 0..4 {
+        let client = world.connect();
+        client.text(LOGIN);
+        client.text(SUBSCRIBE);
+        world.run();
+        let mut question = questions.next();
+        assert!(!question.is_canceled());
+        match way {
+            0 => client.end.end(),
+            1 => {
+                client.close(1000);
+                client.end.end();
+            }
+            2 => world.cancel(client.task),
+            _ => drop(client),
+        }
+        world.run();
+        assert!(question.is_canceled(), "way {way}");
+        let _ = question.cancellation();
+        world.assert_nothing_left();
+    }
+}
+
+struct Failing;
+
+impl Authenticator for Failing {
+    fn authenticate(&self, token: &str, _unix_ms: u64) -> Verdict {
+        match token {
+            "panic" => panic!("authenticator"),
+            "late" => Verdict::Later(Box::pin(async { panic!("late authenticator") })),
+            "fail" => Verdict::Ready(Err(AuthFailure("database".into()))),
+            user => Verdict::Ready(Ok(Some(session(user)))),
+        }
+    }
+}
+
+#[test]
+fn a_failing_authenticator_is_contained() {
+    let mut world = World::new(with_auth(Arc::new(Failing)));
+    let mut bystander = world.connect();
+    world.ask(&mut bystander, LOGIN);
+    world.ask(&mut bystander, SUBSCRIBE);
+    let mut client = world.connect();
+    let answer = world.ask(&mut client, r#"{"id":1,"type":"auth.login","token":"fail"}"#);
+    assert_eq!(
+        answer,
+        [r#"{"id":1,"type":"error","code":"INTERNAL_ERROR","message":"Internal server error"}"#]
+    );
+    for token in ["panic", "late"] {
+        let mut client = world.connect();
+        world.ask(&mut client, LOGIN);
+        world.ask(&mut client, SUBSCRIBE);
+        // The answer to what was written before is not lost, and neither is the push to others.
+        client.text(r#"{"id":3,"type":"store.clear","bucket":"items"}"#);
+        client
+            .text(&format!(r#"{{"id":3,"type":"store.insert","bucket":"items","data":{{"id":"{token}"}}}}"#));
+        client.text(&format!(r#"{{"id":4,"type":"auth.login","token":"{token}"}}"#));
+        world.run();
+        let items = client.received();
+        assert!(items.contains(&close(1011, "internal_error")), "{items:?}");
+        assert!(matches!(items.first(), Some(Item::Text(_))), "{items:?}");
+        let pushes = world.exchange(&mut bystander);
+        assert!(pushes.last().is_some_and(|text| text.ends_with(r#""data":1}"#)), "{pushes:?}");
+        client.end.end();
+        world.run();
+        assert!(world.is_done(client.task));
+        assert_eq!(world.hub.route_count(), 1);
+    }
+    drop((bystander, client));
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_panicking_permission_check_is_contained() {
+    let mut options = with_auth(tokens());
+    options.permission_check = Some(Arc::new(|session: &Session, operation: &str, _: &str| {
+        assert!(!(session.user_id == "bob" && operation == "store.insert"), "permission check");
+        true
+    }));
+    let mut world = World::new(options);
+    let mut ann = world.connect();
+    let mut bob = world.connect();
+    world.ask(&mut ann, LOGIN);
+    world.ask(&mut bob, r#"{"id":1,"type":"auth.login","token":"bob"}"#);
+    world.ask(&mut bob, SUBSCRIBE);
+    bob.text(INSERT);
+    world.run();
+    assert_eq!(bob.received(), [close(1011, "internal_error"), Item::End]);
+    assert_eq!(world.hub.route_count(), 0);
+    assert_eq!(world.ask(&mut ann, INSERT).len(), 1);
+    drop((ann, bob));
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_revoked_user_is_told_closed_and_executes_nothing() {
+    let mut world = World::new(with_auth(tokens()));
+    let mut ann = world.connect();
+    let mut bob = world.connect();
+    world.ask(&mut ann, LOGIN);
+    world.ask(&mut ann, SUBSCRIBE);
+    world.ask(&mut bob, r#"{"id":1,"type":"auth.login","token":"bob"}"#);
+    assert_eq!(world.hub.stats(world.now()).authenticated_count, 2);
+    assert_eq!(world.hub.revoke_session("ann"), 1);
+    assert_eq!(world.hub.revoke_session("nobody"), 0);
+    // Sent before the revocation is seen, and again after.
+    ann.text(INSERT);
+    world.run();
+    ann.text(INSERT);
+    world.run();
+    let items = ann.received();
+    let Item::Text(notice) = &items[0] else { panic!("{items:?}") };
+    assert_eq!(
+        notice,
+        r#"{"type":"system","event":"session_revoked","reason":"Session revoked by administrator"}"#
+    );
+    assert_eq!(items[1..], [close(4002, "session_revoked")]);
+    assert_eq!(world.with_store(|store, _| store.stats().buckets[0].records), 0);
+    assert_eq!(world.ask(&mut bob, INSERT).len(), 1);
+    drop((ann, bob));
+    world.assert_nothing_left();
+}
+
+#[test]
+fn the_end_of_a_session_ends_its_subscriptions() {
+    let mut world = World::new(with_auth(tokens()));
+    let mut client = world.connect();
+    world.ask(&mut client, r#"{"id":1,"type":"auth.login","token":"short"}"#);
+    world.ask(&mut client, SUBSCRIBE);
+    world.advance(std::time::Duration::from_millis(5_001));
+    let seen = world.exchange(&mut client);
+    assert!(seen[0].contains("session_expired"), "{seen:?}");
+    assert_eq!(world.hub.route_count(), 0);
+    assert!(world.hub.connections()[0].session.is_none());
+    let answer = world.ask(&mut client, INSERT);
+    assert!(answer[0].contains("Session expired"), "{answer:?}");
+    drop(client);
+    world.assert_nothing_left();
+}

@@ -1,0 +1,12 @@
+//! The engine from outside: the worked examples of its description, its limits, and its laws over random inputs.
+
+mod admin;
+mod chains;
+mod conditions;
+mod limits;
+mod patterns;
+mod properties;
+mod support;
+mod temporal;
+mod timers;
+mod wire;
