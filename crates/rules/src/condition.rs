@@ -160,7 +160,9 @@ impl Condition {
                 let text = source.and_then(Value::as_str);
                 regexp.as_ref().zip(text).is_some_and(|(regexp, text)| regexp.is_match(text))
             }
-            Operand::Reference(reference) => self.operator.apply(source, reference.resolve(scope)?.as_deref()),
+            Operand::Reference(reference) => {
+                self.operator.apply(source, reference.resolve(scope)?.as_deref())
+            }
         })
     }
 
@@ -309,7 +311,9 @@ impl Operator {
             Self::NotContains => !contains(source, operand),
             Self::Matches => {
                 let texts = source.and_then(Value::as_str).zip(operand.and_then(Value::as_str));
-                texts.is_some_and(|(text, regexp)| Regexp::parse(regexp).is_some_and(|regexp| regexp.is_match(text)))
+                texts.is_some_and(|(text, regexp)| {
+                    Regexp::parse(regexp).is_some_and(|regexp| regexp.is_match(text))
+                })
             }
             Self::Exists => source.is_some_and(|value| !value.is_null()),
             Self::NotExists => source.is_none_or(Value::is_null),

@@ -22,7 +22,11 @@ pub fn duration_ms(value: &Value) -> Option<u64> {
     if number.is_nan() || number < 0.0 {
         return None;
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive; larger ones saturate")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "positive; larger ones saturate"
+    )]
     let whole = number.ceil() as u64;
     Some(whole.min(DURATION_MAX_MS))
 }

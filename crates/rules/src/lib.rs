@@ -3,6 +3,9 @@
 //! Pure and synchronous: inputs and clock readings in, effects out. No clock, no I/O, no threads, no randomness, so the
 //! same inputs at the same times give the same outputs.
 //!
+//! An [`Engine`] takes every input (events, facts, rules, subscriptions, the passing of time) as a call with the time of
+//! the call, runs all that follows from it, and collects what its host has to do as [`Output`]s, in order.
+//!
 //! The definitional half turns the JSON of a rule into types that cannot be wrong: [`validate`] names every problem,
 //! [`Rule`] holds the compiled triggers, conditions, actions and lookups, [`Pattern`] and [`PatternTrie`] match topics,
 //! keys and names, and a [`Scope`] is what conditions and references see of one activation.
@@ -44,8 +47,8 @@ pub use pattern::{EntryId, Part, Pattern, PatternError, PatternTrie, Space};
 pub use reference::{Argument, Path, Reference, ResolveError, Scope, Template};
 pub use regexp::Regexp;
 pub use rule::{
-    Action, ActionList, Aggregation, Catch, Comparison, FactChanges, LogLevel, Lookup, Matcher, OnLookupError, Rule,
-    Schedule, Temporal, TemporalKind, TimerAction, Trigger,
+    Action, ActionList, Aggregation, Catch, Comparison, FactChanges, LogLevel, Lookup, Matcher,
+    OnLookupError, Rule, Schedule, Temporal, TemporalKind, TimerAction, Trigger,
 };
 pub use validate::{Issue, Report, Severity, validate};
 

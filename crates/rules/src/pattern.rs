@@ -73,7 +73,9 @@ impl fmt::Display for PatternError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooManyGlobstars => write!(f, "Pattern has more than {GLOBSTARS_MAX} \"**\" segments"),
-            Self::TooManySegments => write!(f, "Pattern with wildcards has more than {SEGMENTS_MAX} segments"),
+            Self::TooManySegments => {
+                write!(f, "Pattern with wildcards has more than {SEGMENTS_MAX} segments")
+            }
         }
     }
 }
@@ -123,7 +125,10 @@ impl Pattern {
     /// # Errors
     ///
     /// As [`Pattern::parse`].
-    pub fn from_parts<'a>(parts: impl IntoIterator<Item = Part<'a>>, space: Space) -> Result<Self, PatternError> {
+    pub fn from_parts<'a>(
+        parts: impl IntoIterator<Item = Part<'a>>,
+        space: Space,
+    ) -> Result<Self, PatternError> {
         let mut builder = Builder::new(space);
         for part in parts {
             builder.add(part);
@@ -311,7 +316,13 @@ struct Builder {
 
 impl Builder {
     fn new(space: Space) -> Self {
-        Self { space, text: String::new(), segments: Vec::new(), pieces: vec![CompactString::default()], fixed: false }
+        Self {
+            space,
+            text: String::new(),
+            segments: Vec::new(),
+            pieces: vec![CompactString::default()],
+            fixed: false,
+        }
     }
 
     fn add(&mut self, part: Part<'_>) {

@@ -83,7 +83,9 @@ impl fmt::Display for ResolveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownSource(source) => write!(f, "Unknown reference source: {source}"),
-            Self::TooLong => write!(f, "Template result is longer than {} bytes", template::EXPANDED_BYTES_MAX),
+            Self::TooLong => {
+                write!(f, "Template result is longer than {} bytes", template::EXPANDED_BYTES_MAX)
+            }
             Self::Pattern(error) => error.fmt(f),
         }
     }

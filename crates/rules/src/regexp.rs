@@ -49,9 +49,12 @@ struct Translator<'a> {
 /// Rewrites an expression for `regex`; `None` if it cannot be.
 fn translate(source: &str) -> Option<String> {
     let flags = source.match_indices("(?").any(|(at, _)| {
-        source.get(at + 2..).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '-'))
+        source
+            .get(at + 2..)
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '-'))
     });
-    let mut translator = Translator { rest: source.chars().peekable(), flags, repeatable: false, out: String::new() };
+    let mut translator =
+        Translator { rest: source.chars().peekable(), flags, repeatable: false, out: String::new() };
     while let Some(c) = translator.rest.next() {
         translator.term(c)?;
     }
@@ -199,31 +202,36 @@ impl Translator<'_> {
         // Whether a character came last, which a hyphen can make the start of a range.
         let mut starts_range = false;
         loop {
-            let escaped_class = self.class_escape_follows();
-            match self.rest.next()? {
-                ']' => break,
-                '\\' => match self.rest.next()? {
-                    'b' => self.literal('\u{8}'),
-                    c => self.any_escape(c)?,
-                },
-                '-' if starts_range && self.rest.peek() != Some(&']') && !self.class_escape_follows() => {
-                    self.out.push('-');
-                    starts_range = false;
-                    let end = self.rest.next()?;
-                    match end {
-                        '\\' => match self.rest.next()? {
-                            'b' => self.literal('\u{8}'),
-                            c => self.any_escape(c)?,
-                        },
-                        c => self.literal(c),
-                    }
-                    continue;
-                }
-                c => self.literal(c),
+            let is_class = self.class_escape_follows();
+            let c = self.rest.next()?;
+            if c == ']' {
+                break;
             }
-            starts_range = !escaped_class;
+            let ends = self.rest.peek() == Some(&']') || self.class_escape_follows();
+            if c == '-' && starts_range && !ends {
+                self.out.push('-');
+                let last = self.rest.next()?;
+                self.class_atom(last)?;
+                starts_range = false;
+            } else {
+                self.class_atom(c)?;
+                starts_range = !is_class;
+            }
         }
         self.out.push(']');
+        Some(())
+    }
+
+    /// Translates one member of a class, which begins with `c`.
+    fn class_atom(&mut self, c: char) -> Option<()> {
+        if c != '\\' {
+            self.literal(c);
+            return Some(());
+        }
+        match self.rest.next()? {
+            'b' => self.literal('\u{8}'),
+            c => self.any_escape(c)?,
+        }
         Some(())
     }
 

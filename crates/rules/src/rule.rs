@@ -9,8 +9,8 @@ mod action;
 pub(crate) mod tests;
 mod trigger;
 
-pub use action::{Action, ActionList, Catch, LogLevel, Schedule, TimerAction};
 pub(crate) use action::REPEAT_INTERVAL_MIN_MS;
+pub use action::{Action, ActionList, Catch, LogLevel, Schedule, TimerAction};
 pub use trigger::{Aggregation, Comparison, FactChanges, Matcher, Temporal, TemporalKind, Trigger};
 
 use crate::{Argument, Condition, Issue, Severity, duration_ms, validate};
@@ -156,7 +156,10 @@ impl Lookup {
             service: text("service")?.into(),
             method: text("method")?.into(),
             args: args.iter().map(Argument::parse).collect(),
-            ttl_ms: object.get("cache").and_then(Value::as_object).and_then(|cache| duration_ms(cache.get("ttl")?)),
+            ttl_ms: object
+                .get("cache")
+                .and_then(Value::as_object)
+                .and_then(|cache| duration_ms(cache.get("ttl")?)),
             on_error: if text("onError") == Some("fail") { OnLookupError::Fail } else { OnLookupError::Skip },
         })
     }
@@ -170,7 +173,11 @@ fn conditions(values: &[Value]) -> Option<Arc<[Condition]>> {
 /// Reads a limit of firings; `None` if it is none.
 pub(crate) fn count(value: &Value) -> Option<u64> {
     let number = value.as_number().filter(|number| *number >= 1.0)?;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive; larger ones saturate")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "positive; larger ones saturate"
+    )]
     Some(number as u64)
 }
 

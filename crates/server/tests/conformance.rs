@@ -31,3 +31,8 @@ fn store() {
 fn rules() {
     assert_group("rules", command());
 }
+
+#[test]
+fn extensions() {
+    assert_group("extensions", command());
+}

@@ -87,7 +87,8 @@ fn truth_table() {
         source.into_iter().for_each(|value| payload.set("source", value));
         operand.clone().into_iter().for_each(|value| payload.set("operand", value));
         let world = World::of(Value::Object(payload));
-        let literal = operand.map_or_else(|| "{\"ref\":\"event.operand\"}".to_owned(), |value| value.to_json());
+        let literal =
+            operand.map_or_else(|| "{\"ref\":\"event.operand\"}".to_owned(), |value| value.to_json());
         for operand in [literal.as_str(), r#"{"ref":"event.operand"}"#] {
             let text = format!(
                 r#"{{"source":{{"type":"event","field":"source"}},"operator":"{operator}","value":{operand}}}"#
@@ -188,7 +189,19 @@ proptest! {
 
 fn value() -> impl Strategy<Value = Option<Value>> {
     prop::sample::select(vec![
-        "absent", "null", "true", "0", "1", "\"\"", "\"a\"", "\"ab\"", "[]", "[1,\"a\"]", "[[1]]", "{}", "{\"a\":1}",
+        "absent",
+        "null",
+        "true",
+        "0",
+        "1",
+        "\"\"",
+        "\"a\"",
+        "\"ab\"",
+        "[]",
+        "[1,\"a\"]",
+        "[[1]]",
+        "{}",
+        "{\"a\":1}",
     ])
     .prop_map(|text| (text != "absent").then(|| v(text)))
 }

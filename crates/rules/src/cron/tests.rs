@@ -3,12 +3,15 @@ use super::*;
 /// 2023-11-14, 22:13:20, a Tuesday.
 const T: u64 = 1_700_000_000_000;
 
+fn leap(year: u64) -> bool {
+    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+}
+
 /// Gives a time as `YYYY-MM-DD hh:mm:ss`.
 fn show(unix_ms: u64) -> String {
     assert_eq!(unix_ms % 1000, 0);
     let (day, time) = (unix_ms / 1000 / DAY_SECONDS, unix_ms / 1000 % DAY_SECONDS);
     let (mut year, mut first) = (1970, 0);
-    let leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     while first + 365 + u64::from(leap(year)) <= day {
         first += 365 + u64::from(leap(year));
         year += 1;
@@ -64,9 +67,28 @@ fn leap_days_around_a_century_that_is_none() {
 #[test]
 fn what_is_no_cron_expression() {
     for text in [
-        "", "* * * *", "* * * * * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * 32 * *", "* * * 13 *",
-        "* * * 0 *", "* * * * 8", "5-1 * * * *", "*/0 * * * *", "a * * * *", "1, * * * *", "-1 * * * *", "+1 * * * *",
-        "* * * FEBRUARY *", "@hourly", "? * * * *", "*-5 * * * *", "1-2-3 * * * *", "1//2 * * * *",
+        "",
+        "* * * *",
+        "* * * * * * *",
+        "60 * * * *",
+        "* 24 * * *",
+        "* * 0 * *",
+        "* * 32 * *",
+        "* * * 13 *",
+        "* * * 0 *",
+        "* * * * 8",
+        "5-1 * * * *",
+        "*/0 * * * *",
+        "a * * * *",
+        "1, * * * *",
+        "-1 * * * *",
+        "+1 * * * *",
+        "* * * FEBRUARY *",
+        "@hourly",
+        "? * * * *",
+        "*-5 * * * *",
+        "1-2-3 * * * *",
+        "1//2 * * * *",
     ] {
         assert_eq!(Cron::parse(text).err(), Some(CronError::Syntax), "{text}");
     }
@@ -79,7 +101,7 @@ fn what_is_no_cron_expression() {
 #[test]
 fn month_and_day_agree_with_counting() {
     let lengths = |year: u64| {
-        let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let leap = leap(year);
         [31, if leap { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
     };
     let mut day = 0;
@@ -112,7 +134,7 @@ proptest::proptest! {
         let next = cron.next_after(now * 1000).expect("in range") / 1000;
         let fires = |second: u64| {
             let time = second % DAY_SECONDS;
-            time % 60 == 0
+            time.is_multiple_of(60)
                 && cron.fires_on(second / DAY_SECONDS)
                 && holds(cron.hours, time / 3600)
                 && holds(cron.minutes, time / 60 % 60)

@@ -17,7 +17,8 @@ fn durations_are_digits_with_one_unit_or_milliseconds() {
     ] {
         assert_eq!(duration_ms(&text.into()), Some(ms), "{text}");
     }
-    for text in ["", "s", "1h30m", "5 min", "5 minutes", " 5s", "5s ", "-5s", "1.5s", "5S", "5x", "٣s", "+5s"] {
+    for text in ["", "s", "1h30m", "5 min", "5 minutes", " 5s", "5s ", "-5s", "1.5s", "5S", "5x", "٣s", "+5s"]
+    {
         assert_eq!(duration_ms(&text.into()), None, "{text}");
     }
     for (number, ms) in [(60_000.0, 60_000), (0.2, 1), (1.5, 2), (0.0, 0), (f64::INFINITY, DURATION_MAX_MS)] {

@@ -46,7 +46,9 @@ impl Glob {
             let Some(middle) = text.get(at..end) else { return false };
             let Some(first) = middle.chars().next() else { return false };
             let skip = first.len_utf8();
-            let Some(found) = middle.get(skip..).and_then(|rest| rest.find(piece.as_str())) else { return false };
+            let Some(found) = middle.get(skip..).and_then(|rest| rest.find(piece.as_str())) else {
+                return false;
+            };
             capture(at, at + skip + found);
             at += skip + found + piece.len();
         }

@@ -232,7 +232,8 @@ impl<T> PatternTrie<T> {
 
     /// Frees the nodes of a path, from its end, that have become useless.
     fn prune(&mut self, path: &[NodeId], segments: &[Segment]) {
-        for (pair, segment) in path.windows(2).zip(segments).collect::<SmallVec<[_; 16]>>().into_iter().rev() {
+        for (pair, segment) in path.windows(2).zip(segments).collect::<SmallVec<[_; 16]>>().into_iter().rev()
+        {
             let [parent, child] = *pair else { return };
             let Some(node) = self.nodes.get(child) else { return };
             if !node.is_useless() {
@@ -378,7 +379,9 @@ impl Globs {
     fn step(&self, segment: &str, to: &mut impl FnMut(NodeId)) {
         for ((prefix, suffix), _) in &self.lengths {
             let Some(tail) = segment.len().checked_sub(*suffix) else { continue };
-            let (Some(prefix), Some(suffix)) = (segment.get(..*prefix), segment.get(tail..)) else { continue };
+            let (Some(prefix), Some(suffix)) = (segment.get(..*prefix), segment.get(tail..)) else {
+                continue;
+            };
             let Some(same) = self.by_ends.get(&EndsRef(prefix, suffix)) else { continue };
             same.iter().filter(|(glob, _)| glob.matches(segment)).for_each(|(_, child)| to(*child));
         }

@@ -18,7 +18,8 @@ fn resolve(text: &str, world: &World) -> Option<String> {
 
 #[test]
 fn paths_select_members_elements_and_lengths() {
-    let value = r#"{"a":{"b":[{"n":1},2]},"list":[],"length":7,"":{"":"x"},"o":{"length":3,"0":"zero"},"nul":null}"#;
+    let value =
+        r#"{"a":{"b":[{"n":1},2]},"list":[],"length":7,"":{"":"x"},"o":{"length":3,"0":"zero"},"nul":null}"#;
     for (text, expected) in [
         ("a.b.0.n", Some("1")),
         ("a.b.1", Some("2")),

@@ -102,7 +102,9 @@ fn compile(text: &str) -> Rule {
 }
 
 fn with_actions(actions: &str) -> Rule {
-    compile(&format!(r#"{{"id":"a","name":"a","trigger":{{"type":"event","topic":"x"}},"actions":{actions}}}"#))
+    compile(&format!(
+        r#"{{"id":"a","name":"a","trigger":{{"type":"event","topic":"x"}},"actions":{actions}}}"#
+    ))
 }
 
 #[test]
@@ -120,7 +122,9 @@ fn defaults_are_filled_in_and_unknown_members_kept() {
 #[test]
 fn updates_replace_top_level_members() {
     let rule = compile(r#"{"id":"u1","name":"u1","tags":["t"],"trigger":{"type":"event","topic":"go"}}"#);
-    let updates = v(r#"{"priority":5,"id":"zzz","version":99,"createdAt":1,"updatedAt":2,"trigger":{"type":"bad"},"color":"red"}"#);
+    let updates = v(
+        r#"{"priority":5,"id":"zzz","version":99,"createdAt":1,"updatedAt":2,"trigger":{"type":"bad"},"color":"red"}"#,
+    );
     let merged = rule.merge(updates.as_object().expect("object"));
     let expected = r#"{"id":"u1","name":"u1","tags":["t"],"trigger":{"type":"bad"},"priority":5,"enabled":true,"conditions":[],"actions":[],"color":"red"}"#;
     assert_eq!(Value::Object(merged.clone()).to_json(), expected);
@@ -155,34 +159,53 @@ fn triggers() {
 #[test]
 fn temporal_triggers() {
     let temporal = |text: &str| {
-        let rule = compile(&format!(r#"{{"id":"a","name":"a","trigger":{{"type":"temporal","pattern":{text}}}}}"#));
+        let rule =
+            compile(&format!(r#"{{"id":"a","name":"a","trigger":{{"type":"temporal","pattern":{text}}}}}"#));
         let Trigger::Temporal(temporal) = rule.trigger else { panic!("temporal") };
         temporal
     };
     let sequence = temporal(
         r#"{"type":"sequence","events":[{"topic":"a","filter":{"n.k":1},"as":"first"},{"topic":"b.*"}],"within":"10s","groupBy":"u","strict":true}"#,
     );
-    let TemporalKind::Sequence { steps, within_ms: 10_000, strict: true } = &sequence.kind else { panic!("sequence") };
+    let TemporalKind::Sequence { steps, within_ms: 10_000, strict: true } = &sequence.kind else {
+        panic!("sequence")
+    };
     assert_eq!(steps[0].alias.as_deref(), Some("first"));
-    assert!(steps[0].accepts("a", &v(r#"{"n":{"k":1.0}}"#)) && !steps[0].accepts("a", &v(r#"{"n":{"k":2}}"#)));
+    assert!(
+        steps[0].accepts("a", &v(r#"{"n":{"k":1.0}}"#)) && !steps[0].accepts("a", &v(r#"{"n":{"k":2}}"#))
+    );
     assert!(!steps[0].accepts("x", &v(r#"{"n":{"k":1}}"#)) && !steps[0].accepts("a", &v("{}")));
     assert!(steps[1].accepts("b.c", &v("{}")) && sequence.group_by.is_some());
 
     let count = temporal(r#"{"type":"count","event":{"topic":"x"},"threshold":3,"window":60000}"#);
     assert!(matches!(
         count.kind,
-        TemporalKind::Count { comparison: Comparison::Gte, window_ms: 60_000, sliding: false, threshold: 3.0, .. }
+        TemporalKind::Count {
+            comparison: Comparison::Gte,
+            window_ms: 60_000,
+            sliding: false,
+            threshold: 3.0,
+            ..
+        }
     ));
     let aggregate = temporal(
         r#"{"type":"aggregate","event":{"topic":"x"},"field":"v","function":"avg","threshold":-1,"comparison":"lte","window":"1h","sliding":true}"#,
     );
     assert!(matches!(
         aggregate.kind,
-        TemporalKind::Aggregate { function: Aggregation::Avg, comparison: Comparison::Lte, sliding: true, .. }
+        TemporalKind::Aggregate {
+            function: Aggregation::Avg,
+            comparison: Comparison::Lte,
+            sliding: true,
+            ..
+        }
     ));
-    let absence = temporal(r#"{"type":"absence","after":{"topic":"o"},"expected":{"topic":"p"},"within":"1d"}"#);
+    let absence =
+        temporal(r#"{"type":"absence","after":{"topic":"o"},"expected":{"topic":"p"},"within":"1d"}"#);
     assert!(matches!(absence.kind, TemporalKind::Absence { within_ms: 86_400_000, .. }));
-    assert!(Comparison::Eq.holds(3.0, 3.0) && Comparison::Lte.holds(2.0, 3.0) && !Comparison::Gte.holds(2.0, 3.0));
+    assert!(
+        Comparison::Eq.holds(3.0, 3.0) && Comparison::Lte.holds(2.0, 3.0) && !Comparison::Gte.holds(2.0, 3.0)
+    );
 }
 
 #[test]
@@ -192,7 +215,10 @@ fn timers() {
             r#"[{{"type":"set_timer","timer":{{"name":"n",{members},"onExpire":{{"topic":"t","data":{{"a":{{"ref":"event.a"}}}}}}}}}}]"#
         ));
         let [Action::SetTimer(timer)] = &*rule.actions else { panic!("one timer") };
-        assert_eq!((timer.name.as_constant(), timer.topic.as_constant(), timer.data.len()), (Some("n"), Some("t"), 1));
+        assert_eq!(
+            (timer.name.as_constant(), timer.topic.as_constant(), timer.data.len()),
+            (Some("n"), Some("t"), 1)
+        );
         timer.schedule.clone()
     };
     assert!(matches!(schedule(r#""duration":"30d""#), Schedule::Once { after_ms: 2_592_000_000 }));
@@ -205,7 +231,9 @@ fn timers() {
         schedule(r#""duration":"1s","maxCount":2,"repeat":{"interval":10,"maxCount":"x"}"#),
         Schedule::Repeat { interval_ms: 10, fires_max: None, .. }
     ));
-    let Schedule::Cron { cron, fires_max } = schedule(r#""cron":"* * * * *","maxCount":3"#) else { panic!("cron") };
+    let Schedule::Cron { cron, fires_max } = schedule(r#""cron":"* * * * *","maxCount":3"#) else {
+        panic!("cron")
+    };
     assert_eq!((cron.text(), fires_max), ("* * * * *", Some(3)));
     assert!(matches!(schedule(r#""duration":"1h","cron":"* * * * *""#), Schedule::Cron { .. }));
 }
@@ -225,8 +253,16 @@ fn actions_of_every_type() {
     assert_eq!(
         kinds,
         [
-            "set_fact", "delete_fact", "emit_event", "cancel_timer", "call_service", "log", "conditional", "for_each",
-            "try_catch", "set_timer"
+            "set_fact",
+            "delete_fact",
+            "emit_event",
+            "cancel_timer",
+            "call_service",
+            "log",
+            "conditional",
+            "for_each",
+            "try_catch",
+            "set_timer"
         ]
     );
     let Action::ForEach { variable, index_variable, iterations_max: 1000, .. } = &rule.actions[7] else {
@@ -244,7 +280,10 @@ fn iterations_are_limited() {
         let rule = with_actions(&format!(
             r#"[{{"type":"for_each","collection":[],"as":"i","actions":[],"maxIterations":{text}}}]"#
         ));
-        assert!(matches!(&rule.actions[0], Action::ForEach { iterations_max, .. } if *iterations_max == expected), "{text}");
+        assert!(
+            matches!(&rule.actions[0], Action::ForEach { iterations_max, .. } if *iterations_max == expected),
+            "{text}"
+        );
     }
 }
 

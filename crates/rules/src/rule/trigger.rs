@@ -236,7 +236,9 @@ impl Matcher {
     /// Tells whether the filter accepts the data of an event.
     #[must_use]
     pub fn accepts_data(&self, data: &Value) -> bool {
-        self.filter.iter().all(|(path, wanted)| path.get_data(data).is_some_and(|value| deep_equal(&value, wanted)))
+        self.filter
+            .iter()
+            .all(|(path, wanted)| path.get_data(data).is_some_and(|value| deep_equal(&value, wanted)))
     }
 }
 

@@ -153,7 +153,10 @@ impl Check {
 
     fn max_count(&mut self, object: &Object, at: &At<'_>) {
         if object.get("maxCount").is_some_and(|count| crate::rule::count(count).is_none()) {
-            self.late_warning(&at.member("maxCount"), "Timer maxCount is ignored: expected a positive number");
+            self.late_warning(
+                &at.member("maxCount"),
+                "Timer maxCount is ignored: expected a positive number",
+            );
         }
     }
 

@@ -12,7 +12,9 @@ impl Check {
     }
 
     fn condition(&mut self, condition: &Value, at: &At<'_>) {
-        let Some(condition) = condition.as_object() else { return self.error(at, "Condition must be an object") };
+        let Some(condition) = condition.as_object() else {
+            return self.error(at, "Condition must be an object");
+        };
         let source_at = at.member("source");
         match condition.get("source") {
             None => self.error(&source_at, "Condition must have a \"source\" field"),
@@ -29,7 +31,10 @@ impl Check {
             return self.error(&operator_at, "Condition operator must be a string");
         };
         if Operator::parse(operator).is_none() {
-            self.error(&operator_at, format_args!("Invalid operator: {operator}. Valid operators: {OPERATORS}"));
+            self.error(
+                &operator_at,
+                format_args!("Invalid operator: {operator}. Valid operators: {OPERATORS}"),
+            );
         }
         if matches!(operator, "exists" | "not_exists") {
             return;
@@ -53,7 +58,10 @@ impl Check {
             && operator == "matches"
             && Regexp::parse(text).is_none()
         {
-            self.late_warning(at, format_args!("Regular expression cannot be used and never matches: {text}"));
+            self.late_warning(
+                at,
+                format_args!("Regular expression cannot be used and never matches: {text}"),
+            );
         }
     }
 

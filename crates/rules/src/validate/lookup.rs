@@ -47,7 +47,8 @@ impl Check {
                 None => self.error(&at, "Lookup onError must be a string"),
                 Some("skip" | "fail") => {}
                 Some(other) => {
-                    let text = format_args!("Invalid onError strategy: {other}. Valid strategies: skip, fail");
+                    let text =
+                        format_args!("Invalid onError strategy: {other}. Valid strategies: skip, fail");
                     self.error(&at, text);
                 }
             }

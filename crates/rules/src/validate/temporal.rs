@@ -46,7 +46,10 @@ impl Check {
             }
         }
         if pattern.get("groupBy").is_some_and(|value| value.as_str().is_none()) {
-            self.late_warning(&at.member("groupBy"), "Temporal pattern groupBy is ignored: expected a string");
+            self.late_warning(
+                &at.member("groupBy"),
+                "Temporal pattern groupBy is ignored: expected a string",
+            );
         }
     }
 
@@ -75,7 +78,9 @@ impl Check {
     }
 
     fn matcher(&mut self, matcher: &Value, at: &At<'_>) {
-        let Some(matcher) = matcher.as_object() else { return self.error(at, "Event matcher must be an object") };
+        let Some(matcher) = matcher.as_object() else {
+            return self.error(at, "Event matcher must be an object");
+        };
         if let Some(topic) = self.text(matcher, at, "Event matcher", "topic") {
             self.pattern_text(topic, &at.member("topic"), Space::Trigger);
         }

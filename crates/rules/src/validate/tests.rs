@@ -4,7 +4,10 @@ use noex_json::parse;
 use proptest::prelude::*;
 
 fn lines(issues: &[Issue]) -> Vec<String> {
-    issues.iter().map(|issue| format!("{} {}: {}", issue.severity.as_str(), issue.path, issue.message)).collect()
+    issues
+        .iter()
+        .map(|issue| format!("{} {}: {}", issue.severity.as_str(), issue.path, issue.message))
+        .collect()
 }
 
 fn report(rule: &str) -> Report {
@@ -174,7 +177,9 @@ fn durations_repeats_and_cron() {
 fn constructs_that_can_never_work_give_warnings() {
     for (rule, expected) in [
         (
-            with(r#""conditions":[{"source":{"type":"event","field":"f"},"operator":"matches","value":"("}]"#),
+            with(
+                r#""conditions":[{"source":{"type":"event","field":"f"},"operator":"matches","value":"("}]"#,
+            ),
             "warning conditions[0].value: Regular expression cannot be used and never matches: (",
         ),
         (
@@ -182,11 +187,15 @@ fn constructs_that_can_never_work_give_warnings() {
             "warning conditions[0].source.key: Context variable \"item\" is never set here",
         ),
         (
-            with(r#""conditions":[{"source":{"type":"event","field":"f"},"operator":"eq","value":{"ref":"matched.0"}}]"#),
+            with(
+                r#""conditions":[{"source":{"type":"event","field":"f"},"operator":"eq","value":{"ref":"matched.0"}}]"#,
+            ),
             "warning conditions[0].value: Unknown reference source: matched",
         ),
         (
-            with(r#""conditions":[{"source":{"type":"fact","pattern":"a::${event.x}"},"operator":"exists"}]"#),
+            with(
+                r#""conditions":[{"source":{"type":"fact","pattern":"a::${event.x}"},"operator":"exists"}]"#,
+            ),
             "warning conditions[0].source.pattern: Pattern has an empty segment",
         ),
         (
@@ -256,7 +265,8 @@ fn zero_durations_are_refused_as_text_too() {
 fn patterns_that_cannot_be_compiled_are_refused() {
     let rule = r#"{"id":"a","name":"a","trigger":{"type":"event","topic":"**.a.**.b.**"}}"#;
     assert_eq!(all(rule), ["error trigger.topic: Pattern has more than 2 \"**\" segments"]);
-    let rule = with(r#""conditions":[{"source":{"type":"fact","pattern":"**:a:**:b:**"},"operator":"exists"}]"#);
+    let rule =
+        with(r#""conditions":[{"source":{"type":"fact","pattern":"**:a:**:b:**"},"operator":"exists"}]"#);
     assert_eq!(all(&rule), ["error conditions[0].source.pattern: Pattern has more than 2 \"**\" segments"]);
 }
 
@@ -274,7 +284,8 @@ fn nesting_is_limited() {
 
 #[test]
 fn reports_go_over_the_wire() {
-    let value = report(r#"{"id":"v","name":"v","trigger":{"type":"event","topic":"t"},"actions":[]}"#).to_value();
+    let value =
+        report(r#"{"id":"v","name":"v","trigger":{"type":"event","topic":"t"},"actions":[]}"#).to_value();
     let expected = r#"{"valid":true,"errors":[],"warnings":[{"path":"actions","message":"Rule has no actions","severity":"warning"}]}"#;
     assert_eq!(value.to_json(), expected);
 }
@@ -282,16 +293,93 @@ fn reports_go_over_the_wire() {
 /// Values whose members and texts are often those of rules.
 fn arbitrary() -> impl Strategy<Value = Value> {
     let name = prop::sample::select(vec![
-        "id", "name", "trigger", "type", "topic", "pattern", "on", "conditions", "source", "operator", "value", "field",
-        "actions", "key", "data", "timer", "duration", "onExpire", "repeat", "interval", "cron", "then", "else", "try",
-        "catch", "finally", "collection", "as", "maxIterations", "ref", "events", "within", "event", "window",
-        "threshold", "function", "groupBy", "filter", "lookups", "service", "method", "args", "level", "message",
-        "priority", "enabled", "tags", "group", "maxCount", "metric", "comparison",
+        "id",
+        "name",
+        "trigger",
+        "type",
+        "topic",
+        "pattern",
+        "on",
+        "conditions",
+        "source",
+        "operator",
+        "value",
+        "field",
+        "actions",
+        "key",
+        "data",
+        "timer",
+        "duration",
+        "onExpire",
+        "repeat",
+        "interval",
+        "cron",
+        "then",
+        "else",
+        "try",
+        "catch",
+        "finally",
+        "collection",
+        "as",
+        "maxIterations",
+        "ref",
+        "events",
+        "within",
+        "event",
+        "window",
+        "threshold",
+        "function",
+        "groupBy",
+        "filter",
+        "lookups",
+        "service",
+        "method",
+        "args",
+        "level",
+        "message",
+        "priority",
+        "enabled",
+        "tags",
+        "group",
+        "maxCount",
+        "metric",
+        "comparison",
     ]);
     let text = prop::sample::select(vec![
-        "", " ", "event", "fact", "timer", "temporal", "a.*", "**:a", "eq", "matches", "exists", "(", "5m", "0s", "x",
-        "set_fact", "emit_event", "set_timer", "conditional", "for_each", "try_catch", "log", "info", "event.x",
-        "bogus.x", "${event.x}", "context", "sequence", "absence", "count", "aggregate", "sum", "* * * * *", "above",
+        "",
+        " ",
+        "event",
+        "fact",
+        "timer",
+        "temporal",
+        "a.*",
+        "**:a",
+        "eq",
+        "matches",
+        "exists",
+        "(",
+        "5m",
+        "0s",
+        "x",
+        "set_fact",
+        "emit_event",
+        "set_timer",
+        "conditional",
+        "for_each",
+        "try_catch",
+        "log",
+        "info",
+        "event.x",
+        "bogus.x",
+        "${event.x}",
+        "context",
+        "sequence",
+        "absence",
+        "count",
+        "aggregate",
+        "sum",
+        "* * * * *",
+        "above",
     ]);
     let leaf = prop_oneof![
         Just(Value::Null),

@@ -26,7 +26,8 @@ impl Check {
                 }
             }
             Some(other) => {
-                let text = format_args!("Invalid trigger type: {other}. Valid types: event, fact, timer, temporal");
+                let text =
+                    format_args!("Invalid trigger type: {other}. Valid types: event, fact, timer, temporal");
                 self.error(&at.member("type"), text);
             }
         }
