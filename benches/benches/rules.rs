@@ -78,7 +78,9 @@ fn wildcards(c: &mut Criterion) {
         for i in 0..count {
             subscriptions.subscribe(SubscriberId(i), &format!("p{i}.*")).expect("valid");
         }
-        for (name, mut engine, topic) in [("rules", rules, "p7.a.x"), ("subscriptions", subscriptions, "p7.a")] {
+        for (name, mut engine, topic) in
+            [("rules", rules, "p7.a.x"), ("subscriptions", subscriptions, "p7.a")]
+        {
             group.bench_function(BenchmarkId::new(name, count), |b| {
                 b.iter(|| {
                     black_box(engine.emit(1, topic, Object::new(), None, None).expect("running"));

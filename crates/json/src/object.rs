@@ -133,7 +133,8 @@ impl Object {
 /// Equality of member sets in the sense of [`crate::deep_equal`], whatever the order.
 impl PartialEq for Object {
     fn eq(&self, other: &Self) -> bool {
-        self.len() == other.len() && self.iter().all(|(name, value)| other.get(name).is_some_and(|v| v == value))
+        self.len() == other.len()
+            && self.iter().all(|(name, value)| other.get(name).is_some_and(|v| v == value))
     }
 }
 

@@ -37,9 +37,10 @@ fn object(text: &str) -> Object {
 
 fn show(engine: &mut Engine) {
     for output in engine.take_outputs() {
-        match output {
-            Output::Event { event, .. } => println!("{event}"),
-            other => println!("{other:?}"),
+        if let Output::Event { event, .. } = output {
+            println!("{event}");
+        } else {
+            println!("{output:?}");
         }
     }
 }

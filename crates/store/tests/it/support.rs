@@ -246,7 +246,6 @@ impl Wire {
                 Change::Inserted { .. } => "inserted",
                 Change::Updated { .. } => "updated",
                 Change::Deleted { .. } => "deleted",
-                _ => "?",
             };
             format!("bucket.{}.{kind} {}", change.bucket(), change.key().to_json())
         });
