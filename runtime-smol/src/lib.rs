@@ -35,7 +35,8 @@ mod clock;
 
 pub use noex_host::{
     AuthFailure, Authenticator, ConnectionInfo, FnAuthenticator, HandshakeConfig, Hub, Options,
-    PermissionCheck, RulesOptions, ServerStats, Session, StartError, StaticTokens, TokenExpiry, Verdict, core, rules_engine as rules, store,
+    PermissionCheck, RulesOptions, ServerStats, Session, StartError, StaticTokens, TokenExpiry, Verdict,
+    core, rules_engine as rules, store,
 };
 
 use clock::SmolTimer;

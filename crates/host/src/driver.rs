@@ -176,19 +176,9 @@ impl Drop for Member {
 }
 
 impl<S, T: Timer> Drop for Drive<S, T> {
-    /// Whatever ended the task, even in mid-life: subscriptions are given back, and changes reach their subscribers.
+    /// The task may have been dropped in mid-life.
     fn drop(&mut self) {
-        let now = self.timer.now();
-        let cleaned = catch_unwind(AssertUnwindSafe(|| {
-            self.connection.handle_eof(now, &*self.hub);
-            self.execute_effects(now);
-            while std::mem::take(&mut self.executed) {
-                self.executed = self.hub.flush(now);
-            }
-        }));
-        if cleaned.is_err() {
-            tracing::error!("panic while a connection was cleaned up");
-        }
+        self.clean_up();
     }
 }
 
@@ -225,14 +215,10 @@ where
         catch_unwind(AssertUnwindSafe(|| this.step(cx))).unwrap_or_else(|_| {
             let who = this.member.as_ref().map_or_else(String::new, |member| member.entry.to_string());
             tracing::error!(connection = %who, "panic while serving a connection; it is closed");
-            let now = this.timer.now();
-            let _ = catch_unwind(AssertUnwindSafe(|| {
-                this.connection.handle_eof(now, &*this.hub);
-                this.execute_effects(now);
-                if let Some((code, text)) = CloseReason::InternalError.close_frame() {
-                    this.transport.queue(Frame::Close { code, reason: text.into() });
-                }
-            }));
+            this.clean_up();
+            if let Some((code, text)) = CloseReason::InternalError.close_frame() {
+                this.transport.queue(Frame::Close { code, reason: text.into() });
+            }
             Poll::Ready(CloseReason::InternalError)
         })
     }
@@ -429,6 +415,21 @@ where
 }
 
 impl<S, T: Timer> Drive<S, T> {
+    /// Ends the connection, however it stands: subscriptions are given back, and changes reach their subscribers.
+    fn clean_up(&mut self) {
+        let now = self.timer.now();
+        let cleaned = catch_unwind(AssertUnwindSafe(|| {
+            self.connection.handle_eof(now, &*self.hub);
+            self.execute_effects(now);
+            while std::mem::take(&mut self.executed) {
+                self.executed = self.hub.flush(now);
+            }
+        }));
+        if cleaned.is_err() {
+            tracing::error!("panic while a connection was cleaned up");
+        }
+    }
+
     fn push_events(&mut self, events: IndexMap<SubId, Events>) {
         for (subscription, Events { kept, dropped }) in events {
             for event in kept {

@@ -7,6 +7,7 @@
 use crate::{
     Action, ActionList, Argument, Catch, Condition, LogLevel, ResolveError, Schedule, Template, TimerAction,
     engine::Engine,
+    evaluate::{BYTES_PER_UNIT, shorten},
     event::{Event, Origin},
     occurrence::Occurrence,
     output::Output,
@@ -72,9 +73,11 @@ impl Engine {
             }
             self.run.spend(1);
             let Err(Failure(message)) = self.run_action(action, activation) else { continue };
+            self.run.spend(message.len() / BYTES_PER_UNIT);
+            let message = shorten(&message).to_owned();
             self.counts.actions_failed += 1;
             self.report(Output::ActionFailed {
-                rule: activation.entry.rule.id.clone(),
+                rule: shorten(&activation.entry.rule.id).into(),
                 index,
                 action: action.kind(),
                 message: message.clone(),
@@ -198,7 +201,7 @@ impl Engine {
         activation: &Activation<'_>,
     ) -> Result<(), Failure> {
         let message = self.expand(message, activation)?;
-        let rule = Some(activation.entry.rule.id.clone());
+        let rule = Some(shorten(&activation.entry.rule.id).into());
         self.report(Output::Log { level, message, rule });
         Ok(())
     }
@@ -336,6 +339,3 @@ impl Engine {
 fn index_value(index: usize) -> Value {
     Value::Number(u32::try_from(index).map_or(f64::MAX, f64::from))
 }
-
-/// Bytes of produced values for one unit of work.
-const BYTES_PER_UNIT: usize = 64;

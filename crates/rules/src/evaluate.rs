@@ -86,7 +86,8 @@ impl Engine {
         self.history.push(Arc::clone(event), bytes);
         self.deliver(event);
         // State takes the event before any rule can emit another one, so that it sees events in their order.
-        let found = self.registry.temporal.feed(event, &mut self.deadlines, &mut self.sequence);
+        let (found, touched) = self.registry.temporal.feed(event, &mut self.deadlines, &mut self.sequence);
+        self.run.spend(touched);
         if !self.may_chain(depth) {
             return;
         }
@@ -118,6 +119,7 @@ impl Engine {
             return;
         }
         let occurrence = Occurrence::fact(kind, fact, before, cause);
+        self.run.spend(occurrence.built_units());
         let mut rules = candidates(buckets, &occurrence, &self.facts);
         rules.retain(|entry| match &entry.rule.trigger {
             Trigger::Fact { on, .. } => match kind {
@@ -136,6 +138,7 @@ impl Engine {
         let buckets = self.registry.timers.matching(&timer.name);
         if !buckets.is_empty() && self.options.depth_max > 0 {
             let occurrence = Occurrence::timer(&timer);
+            self.run.spend(occurrence.built_units());
             let rules = candidates(buckets, &occurrence, &self.facts);
             self.pass(rules, &occurrence, 0);
         }
@@ -169,6 +172,13 @@ impl Engine {
         found.sort_by(|(left, _), (right, _)| left.rank(right));
         for (entry, detection) in found {
             let Trigger::Temporal(pattern) = &entry.rule.trigger else { continue };
+            // The events may be many and large; they are paid for before they are copied.
+            let events = if entry.sees_events { detection.events.as_slice() } else { &[] };
+            self.run.spend(events.iter().map(|event| event.bytes()).sum::<usize>() / BYTES_PER_UNIT);
+            if self.run.is_exhausted() {
+                self.run.exceeded = true;
+                return;
+            }
             let match_id = self.new_id();
             let occurrence = Occurrence::temporal(detection, pattern, match_id, entry.sees_events);
             self.pass(vec![Arc::clone(&entry)], &occurrence, depth);
@@ -207,7 +217,7 @@ impl Engine {
             Ok(false) => return,
             Err(error) => {
                 self.counts.rules_failed += 1;
-                self.report(failed(entry, &error.to_string()));
+                self.report(failed(entry, shorten(&error.to_string())));
                 return;
             }
         }
@@ -248,7 +258,7 @@ impl Engine {
                 }
                 (Err(message), OnLookupError::Fail) => {
                     self.counts.rules_failed += 1;
-                    self.report(failed(entry, &message));
+                    self.report(failed(entry, shorten(&message)));
                     return false;
                 }
             }
@@ -329,10 +339,25 @@ fn failed(entry: &Entry, message: &str) -> Output {
     let id: &CompactString = &entry.rule.id;
     Output::Log {
         level: LogLevel::Error,
-        message: format!("Error executing rule \"{}\" ({id}): {message}", entry.rule.name),
-        rule: Some(id.clone()),
+        message: format!(
+            "Error executing rule \"{}\" ({}): {message}",
+            shorten(&entry.rule.name),
+            shorten(id)
+        ),
+        rule: Some(shorten(id).into()),
     }
 }
+
+/// Cuts a text that is reported to a bearable length.
+pub(crate) fn shorten(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(REPORTED_BYTES_MAX)).unwrap_or_default()
+}
+
+/// Bytes of a message or name in a report; they come from rules and may be of any length.
+const REPORTED_BYTES_MAX: usize = 2000;
+
+/// Bytes of produced values for one unit of work.
+pub(crate) const BYTES_PER_UNIT: usize = 64;
 
 /// Nested passes and action lists of one input. Depth times nesting of actions can exceed it only by intent; what is
 /// beyond fails as an action or is cut as too deep.

@@ -286,3 +286,52 @@ fn list(literal: &Value) -> Option<Vec<Scalar>> {
 
 /// Longer lists of values are not worth an entry per element.
 const LIST_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use noex_json::parse;
+
+    fn filed(conditions: &str) -> Access {
+        let text = format!(
+            r#"{{"id":"r","name":"r","trigger":{{"type":"event","topic":"t"}},"conditions":[{conditions}]}}"#
+        );
+        let Ok(Value::Object(source)) = parse(&text, 64) else { panic!("{text}") };
+        access(&Rule::compile(source).expect("valid"))
+    }
+
+    fn on(field: &str, operator: &str, value: &str) -> String {
+        format!(
+            r#"{{"source":{{"type":"event","field":"{field}"}},"operator":"{operator}","value":{value}}}"#
+        )
+    }
+
+    #[test]
+    fn numbers_keep_their_order() {
+        let ascending = [f64::NEG_INFINITY, -1e300, -1.5, -5e-324, 0.0, 5e-324, 1.0, 1e300, f64::INFINITY];
+        let keys: Vec<_> = ascending.iter().map(|number| Number::of(*number).expect("no NaN")).collect();
+        assert!(keys.is_sorted_by(|a, b| a < b), "{keys:?}");
+        assert_eq!(Number::of(-0.0), Number::of(0.0));
+        assert_eq!(Number::of(f64::NAN), None);
+    }
+
+    #[test]
+    fn rules_are_filed_under_their_most_selective_condition() {
+        let (eq, list, range) = (on("a", "eq", "1"), on("b", "in", "[1,\"x\",1]"), on("c", "lt", "5"));
+        assert!(matches!(filed(&eq), Access::Equal(field, values) if field == "a" && values.len() == 1));
+        assert!(matches!(filed(&list), Access::Equal(field, values) if field == "b" && values.len() == 2));
+        assert!(matches!(filed(&range), Access::AtMost(field, _) if field == "c"));
+        assert!(matches!(filed(&on("c", "gte", "5")), Access::AtLeast(field, _) if field == "c"));
+        assert!(matches!(filed(&format!("{range},{list},{eq}")), Access::Equal(field, _) if field == "a"));
+        for other in [
+            on("a", "eq", r#"{"ref":"event.b"}"#),
+            on("a", "eq", "[1]"),
+            on("a", "neq", "1"),
+            on("a", "gt", "\"x\""),
+            on("a", "in", "[[1]]"),
+            r#"{"source":{"type":"fact","pattern":"a"},"operator":"eq","value":1}"#.to_owned(),
+        ] {
+            assert!(matches!(filed(&other), Access::Always), "{other}");
+        }
+    }
+}

@@ -142,6 +142,11 @@ impl Occurrence {
         }
     }
 
+    /// Gives what building the payload was worth, in units of the work budget.
+    pub(crate) fn built_units(&self) -> usize {
+        (self.weight - 1) * (BYTES_PER_UNIT / crate::evaluate::BYTES_PER_UNIT)
+    }
+
     /// Gives the text that the trigger's pattern matched.
     fn subject(&self) -> &str {
         match &self.body {

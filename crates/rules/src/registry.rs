@@ -318,3 +318,31 @@ fn mentions_events(value: &Value) -> bool {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use noex_json::parse;
+
+    #[test]
+    fn who_looks_at_events_is_found() {
+        let looks = |text: &str| mentions_events(&parse(text, 64).expect("valid"));
+        for yes in [
+            r#"{"ref":"event.events.0"}"#,
+            r#"{"ref":"trigger"}"#,
+            r#"["${event}"]"#,
+            r#""a ${trigger.data} b""#,
+            r#"{"source":{"type":"event","field":"data"}}"#,
+            r#"{"source":{"type":"event","field":"data.events.length"}}"#,
+        ] {
+            assert!(looks(yes), "{yes}");
+        }
+        for no in [
+            r#"{"source":{"type":"event","field":"count"},"operator":"gt","value":1}"#,
+            r#"{"ref":"event.groupKey"}"#,
+            r#""${event.count} of ${matched.0.id}""#,
+        ] {
+            assert!(!looks(no), "{no}");
+        }
+    }
+}

@@ -73,7 +73,7 @@ impl Detection {
 pub(crate) struct TemporalRules {
     rules: BTreeMap<RuleKey, Tracked>,
     topics: PatternTrie<(RuleKey, usize)>,
-    /// Strict sequences: any event can end an instance of theirs.
+    /// Strict sequences with open instances: any event can end one.
     strict: BTreeSet<RuleKey>,
     load: Load,
 }
@@ -108,9 +108,6 @@ impl TemporalRules {
         for (index, matcher) in matchers(pattern).enumerate() {
             entries.push((matcher.topic.clone(), self.topics.insert(&matcher.topic, (key, index))));
         }
-        if matches!(pattern.kind, TemporalKind::Sequence { strict: true, .. }) {
-            self.strict.insert(key);
-        }
         let tracked = Tracked { pattern: Arc::clone(pattern), entries, machine: Machine::of(pattern) };
         self.rules.insert(key, tracked);
     }
@@ -125,15 +122,15 @@ impl TemporalRules {
         tracked.machine.clear(deadlines);
     }
 
-    /// Takes an event. Gives what it completed, rule by rule in order of registration.
+    /// Takes an event. Gives what it completed, rule by rule in order of registration, and how many rules it touched.
     pub(crate) fn feed(
         &mut self,
         event: &Arc<Event>,
         deadlines: &mut Deadlines<Due>,
         sequence: &mut u64,
-    ) -> Vec<(RuleKey, Detection)> {
+    ) -> (Vec<(RuleKey, Detection)>, usize) {
         if self.rules.is_empty() {
-            return Vec::new();
+            return (Vec::new(), 0);
         }
         let mut touched: BTreeMap<RuleKey, Vec<usize>> =
             self.strict.iter().map(|key| (*key, Vec::new())).collect();
@@ -141,15 +138,17 @@ impl TemporalRules {
             touched.entry(*key).or_default().push(*index);
         }
         let mut out = Vec::new();
+        let count = touched.len();
         for (key, mut matched) in touched {
             let Some(tracked) = self.rules.get_mut(&key) else { continue };
             matched.sort_unstable();
             let mut cx = Context { rule: key, deadlines, sequence, load: &mut self.load };
             let mut found = Vec::new();
             tracked.feed(&mut cx, event, matched, &mut found);
+            note_strict(&mut self.strict, key, tracked);
             out.extend(found.into_iter().map(|detection| (key, detection)));
         }
-        out
+        (out, count)
     }
 
     /// A deadline of an instance has come.
@@ -159,23 +158,22 @@ impl TemporalRules {
         instance: u64,
         deadlines: &mut Deadlines<Due>,
     ) -> Option<Detection> {
-        match &mut self.rules.get_mut(&key)?.machine {
+        let tracked = self.rules.get_mut(&key)?;
+        let found = match &mut tracked.machine {
             Machine::Sequence(sequence) => {
                 sequence.due(deadlines, instance);
                 None
             }
             Machine::Absence(absence) => absence.due(deadlines, instance),
             Machine::Windows(windows, _) => windows.due(deadlines, instance),
-        }
+        };
+        note_strict(&mut self.strict, key, tracked);
+        found
     }
 
     /// Open instances and groups of one rule.
     pub(crate) fn open_of(&self, key: RuleKey) -> usize {
-        self.rules.get(&key).map_or(0, |tracked| match &tracked.machine {
-            Machine::Sequence(sequence) => sequence.len(),
-            Machine::Absence(absence) => absence.len(),
-            Machine::Windows(windows, _) => windows.len(),
-        })
+        self.rules.get(&key).map_or(0, |tracked| tracked.machine.len())
     }
 
     /// Open instances and groups of all rules.
@@ -246,11 +244,31 @@ impl Machine {
         }
     }
 
+    /// Open instances and groups.
+    fn len(&self) -> usize {
+        match self {
+            Self::Sequence(sequence) => sequence.len(),
+            Self::Absence(absence) => absence.len(),
+            Self::Windows(windows, _) => windows.len(),
+        }
+    }
+
     fn clear(&mut self, deadlines: &mut Deadlines<Due>) {
         match self {
             Self::Sequence(sequence) => sequence.clear(deadlines),
             Self::Absence(absence) => absence.clear(deadlines),
             Self::Windows(windows, _) => windows.clear(deadlines),
+        }
+    }
+}
+
+/// Keeps the set of strict sequences with open instances up to date.
+fn note_strict(strict: &mut BTreeSet<RuleKey>, key: RuleKey, tracked: &Tracked) {
+    if matches!(tracked.pattern.kind, TemporalKind::Sequence { strict: true, .. }) {
+        if tracked.machine.len() > 0 {
+            strict.insert(key);
+        } else {
+            strict.remove(&key);
         }
     }
 }

@@ -80,18 +80,22 @@ impl Client {
         self.receive_at_most(usize::MAX);
     }
 
-    pub(crate) fn receive_at_most(&mut self, bytes: usize) {
-        self.bytes.extend(self.end.take(bytes));
+    /// Takes up to a number of bytes and gives how many there were.
+    pub(crate) fn receive_at_most(&mut self, bytes: usize) -> usize {
+        let taken = self.end.take(bytes);
+        self.bytes.extend(&taken);
         while let Some(item) = self.next_item() {
             self.items.push(item);
         }
         if self.end.is_at_end() && !self.ended {
             self.ended = true;
-            if !self.bytes.is_empty() {
+            // An HTTP error has no other end; a frame that is cut off is nothing.
+            if !self.upgraded && !self.bytes.is_empty() {
                 self.items.push(Item::Http(String::from_utf8(std::mem::take(&mut self.bytes)).unwrap()));
             }
             self.items.push(Item::End);
         }
+        taken.len()
     }
 
     fn next_item(&mut self) -> Option<Item> {

@@ -93,11 +93,8 @@ pub(crate) fn duplex(behaviour: &Behaviour) -> (ServerEnd, ClientEnd) {
 
 /// Chooses how many of `len` bytes are moved; none = try again at once.
 fn portion(dice: &mut Option<Dice>, len: usize) -> usize {
-    match dice {
-        None => len,
-        Some(dice) if dice.up_to(7) == 0 => 0,
-        Some(dice) => (1 + dice.up_to(40)).min(len),
-    }
+    let Some(dice) = dice else { return len };
+    if dice.up_to(7) == 0 { 0 } else { (1 + dice.up_to(40)).min(len) }
 }
 
 impl AsyncRead for ServerEnd {

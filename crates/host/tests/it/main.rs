@@ -1,6 +1,7 @@
 //! The driver over an in-memory stream, in virtual time, and the embedded store under threads.
 
 #![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod abuse;
 mod auth;

@@ -6,7 +6,7 @@ use crate::{
     world::{World, options},
 };
 use noex_host::{
-    Options,
+    Options, RulesOptions,
     core::{Backpressure, Config},
 };
 use noex_json::Object;
@@ -36,7 +36,7 @@ fn item(id: &str, n: f64) -> Object {
 #[test]
 fn a_write_reaches_all_subscribers_and_the_writer_sees_its_result_first() {
     for seed in 0..50 {
-        let chopped = |more| Behaviour { chop: Some(seed * 3 + more), ..Behaviour::default() };
+        let chopped = |more: u64| Behaviour { chop: Some(seed * 3 + more), ..Behaviour::default() };
         let mut world = World::new(options());
         let mut writer = world.connect_with(&chopped(0));
         let mut reader = world.connect_with(&chopped(1));
@@ -158,17 +158,17 @@ fn the_last_words_of_a_connection_reach_everybody() {
     let mut world = World::new(Options { connection, subscriptions_max: views, ..options() });
     let mut reader = world.connect();
     for n in 0..views {
-        let params = format!(r#"{{"id":"k1","n":{n}}}"#);
-        reader.text(&format!(r#"{{"id":{n},"type":"store.subscribe","query":"one","params":{params}}}"#));
+        let params = format!(r#"{{"n":-{n}}}"#);
+        reader.text(&format!(r#"{{"id":{n},"type":"store.subscribe","query":"above","params":{params}}}"#));
     }
     assert_eq!(world.exchange(&mut reader).len(), views);
     let mut writer = world.connect();
     writer.text(&insert(1));
     writer.close(1000);
-    drop(writer.end.take(0));
     let pushes = world.exchange(&mut reader);
     assert_eq!(pushes.len(), views);
     assert!(matches!(&writer.received()[..], [Item::Text(_), Item::Close(Some((1000, _))), Item::End]));
+    writer.end.end();
     // So do the changes of an embedder, and those of a client that is cut off.
     world.with_store(|store, now_ms| store.clear(now_ms, "items")).expect("cleared");
     assert_eq!(world.exchange(&mut reader).len(), views);
@@ -191,6 +191,33 @@ fn changes_of_the_embedder_reach_subscribers() {
         }
     });
     assert_eq!(world.exchange(&mut client), [push(&subscription, "10")]);
+}
+
+#[test]
+fn events_reach_all_subscribers_and_come_before_the_result_of_the_emit() {
+    let mut world = World::new(Options { rules: Some(RulesOptions::default()), ..options() });
+    let mut emitter = world.connect();
+    let mut reader = world.connect();
+    for client in [&mut emitter, &mut reader] {
+        let answers = world.ask(client, r#"{"id":1,"type":"rules.subscribe","pattern":"order.*"}"#);
+        assert!(answers[0].contains("subscriptionId"), "{answers:?}");
+    }
+    assert_eq!(world.hub.route_count(), 2);
+    for n in 0..3 {
+        emitter.text(&format!(r#"{{"id":{n},"type":"rules.emit","topic":"order.new","data":{{"n":{n}}}}}"#));
+    }
+    let seen = world.exchange(&mut emitter);
+    let kinds: Vec<bool> = seen.iter().map(|text| text.contains(r#""channel":"event""#)).collect();
+    assert_eq!(kinds, [true, false, true, false, true, false], "{seen:?}");
+    let pushes = world.exchange(&mut reader);
+    assert_eq!(pushes.len(), 3);
+    for (n, push) in pushes.iter().enumerate() {
+        assert!(push.contains(&format!(r#""data":{{"n":{n}}}"#)), "{push}");
+    }
+    world.cancel(emitter.task);
+    reader.close(1000);
+    reader.end.end();
+    world.assert_nothing_left();
 }
 
 #[test]

@@ -107,7 +107,8 @@ pub(crate) fn options() -> Options {
     let sum = r#"{"bucket":"items","aggregate":{"function":"sum","field":"n"}}"#;
     options.queries.push(("sum".into(), sum.into()));
     options.queries.push(("all".into(), r#"{"bucket":"items"}"#.into()));
-    options.queries.push(("one".into(), r#"{"bucket":"items","filter":{"id":"{{ params.id }}"}}"#.into()));
+    let above = r#"{"bucket":"items","filter":{"n":{"$gte":"{{ params.n }}"}}}"#;
+    options.queries.push(("above".into(), above.into()));
     options
 }
 
@@ -262,14 +263,11 @@ impl World {
 
     /// Runs and receives until nothing comes any more.
     pub(crate) fn exchange(&mut self, client: &mut Client) -> Vec<String> {
-        let mut texts = Vec::new();
         loop {
             self.run();
-            let more = client.received_texts();
-            if more.is_empty() {
-                return texts;
+            if client.receive_at_most(usize::MAX) == 0 {
+                return client.received_texts();
             }
-            texts.extend(more);
         }
     }
 

@@ -216,3 +216,15 @@ fn activations_are_measured_with_a_stopwatch() {
     world.emit("go", "{}");
     assert_eq!(world.engine.stats().avg_processing_time_ms, 0.5);
 }
+
+#[test]
+fn reports_do_not_grow_with_the_texts_of_rules() {
+    let mut world = World::new();
+    let long = "x".repeat(100_000);
+    world.rule(&format!(
+        r#"{{"id":"{long}","trigger":{{"type":"event","topic":"go"}},"actions":[{{"type":"set_fact","key":"k","value":{{"ref":"{long}"}}}}]}}"#
+    ));
+    world.emit("go", "{}");
+    let failures = world.failures();
+    assert!(failures.len() == 1 && failures[0].len() < 5000, "{}", failures.len());
+}

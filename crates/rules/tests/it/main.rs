@@ -8,5 +8,6 @@ mod patterns;
 mod properties;
 mod support;
 mod temporal;
+mod temporal_model;
 mod timers;
 mod wire;

@@ -165,8 +165,6 @@ fn naive(model: &[(String, Rule, u64)], topic: &str, data: &Value) -> Vec<String
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
-
     #[test]
     fn the_index_finds_what_a_look_at_every_rule_finds(changes in prop::collection::vec(change(), 1..60)) {
         let mut engine = Engine::new(EngineOptions::default(), Box::new(Seeded(1)));
@@ -385,8 +383,6 @@ fn check_bounds(engine: &Engine, now: u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
-
     #[test]
     fn random_calls_keep_the_bounds_and_repeat(calls in prop::collection::vec(call(), 1..120)) {
         prop_assert_eq!(play(&calls), play(&calls));
