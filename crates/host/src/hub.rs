@@ -131,6 +131,18 @@ impl Hub {
         self.stopping.load(Ordering::Acquire)
     }
 
+    /// Begins a stop: handshakes that are completed from now on are turned away.
+    pub fn begin_stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Closes all connections with `server_shutdown`.
+    pub(crate) fn close_all(&self) {
+        for entry in self.registry.entries() {
+            entry.inbox.close(noex_core::CloseReason::ServerShutdown);
+        }
+    }
+
     /// Closes all connections of a user with `session_revoked`; gives their number.
     pub fn revoke_session(&self, user_id: &str) -> usize {
         let entries = self.registry.entries();

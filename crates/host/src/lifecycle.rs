@@ -2,7 +2,6 @@
 
 use crate::{Hub, Timer};
 use futures::future::poll_fn;
-use noex_core::CloseReason;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::atomic::{Ordering, fence},
@@ -14,7 +13,7 @@ use std::{
 const PAUSE_AFTER_PANIC: Duration = Duration::from_secs(1);
 
 /// Removes expired records at their deadlines, for as long as it is polled.
-pub async fn run_expiry<T: Timer>(hub: &Hub, mut timer: T) {
+pub async fn run_deadlines<T: Timer>(hub: &Hub, mut timer: T) {
     poll_fn(|cx| {
         loop {
             hub.expiry_changed.register(cx.waker());
@@ -47,7 +46,7 @@ pub async fn run_expiry<T: Timer>(hub: &Hub, mut timer: T) {
 /// closes all connections and waits until they are gone, at most for the time that requests may take to finish and
 /// peers to answer the close. Idempotent.
 pub async fn stop<T: Timer>(hub: &Hub, grace: Duration, mut timer: T) {
-    hub.stopping.store(true, Ordering::Release);
+    hub.begin_stop();
     if !grace.is_zero() && hub.connection_count() > 0 {
         let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
         for entry in hub.registry.entries() {
@@ -55,9 +54,7 @@ pub async fn stop<T: Timer>(hub: &Hub, grace: Duration, mut timer: T) {
         }
         wait_until_empty(hub, grace, &mut timer).await;
     }
-    for entry in hub.registry.entries() {
-        entry.inbox.close(CloseReason::ServerShutdown);
-    }
+    hub.close_all();
     let config = &hub.options.connection;
     wait_until_empty(hub, config.drain_timeout + config.close_timeout, &mut timer).await;
 }

@@ -5,10 +5,17 @@
 mod log;
 mod options;
 
+#[cfg(all(feature = "async-std", not(feature = "smol")))]
+use noex_async_std as runtime;
+#[cfg(feature = "smol")]
+use noex_smol as runtime;
+#[cfg(not(any(feature = "smol", feature = "async-std")))]
+compile_error!("choose a runtime: feature `smol` or `async-std`");
+
 use async_signal::{Signal, Signals};
 use futures::StreamExt;
 use noex_config::{Action, Config, banner, load, parse_args, start_warnings, unsupported, version_text};
-use noex_smol::{Server, StartError};
+use runtime::{Server, StartError};
 use std::{
     io::{self, Write},
     process::ExitCode,
@@ -31,13 +38,13 @@ fn main() -> ExitCode {
         return fail_all(&missing);
     }
     log::start(&loaded.config.log);
-    smol::block_on(run(loaded.config, loaded.warnings))
+    runtime::block_on(run(loaded.config, loaded.warnings))
 }
 
 async fn run(config: Config, warnings: Vec<String>) -> ExitCode {
     if config.check {
         warn_all(&warnings);
-        return match noex_smol::check(options::of(&config)) {
+        return match Server::check(options::of(&config)) {
             Ok(()) => print("OK"),
             Err(error) => start_failure(error),
         };

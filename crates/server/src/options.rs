@@ -1,12 +1,12 @@
 //! From the config file's settings to the server's.
 
-use noex_config::{AuthConfig, Config, Expiry, HeartbeatMode, OnDuplicateInsert, RulesConfig, TokenAuth};
-use noex_smol::{
+use crate::runtime::{
     HandshakeConfig, Options, RulesOptions, Session, StaticTokens, TokenExpiry,
     core::{self, AuthMode, PermissionRule, Permissions, RateLimit, TokenMode},
     rules::EngineOptions,
     store::{DuplicateInsert, StoreOptions},
 };
+use noex_config::{AuthConfig, Config, Expiry, HeartbeatMode, OnDuplicateInsert, RulesConfig, TokenAuth};
 use std::{sync::Arc, time::Duration};
 
 /// Gives the server's options.

@@ -1,6 +1,6 @@
 //! A client on soketto, and a server to talk to.
 
-use noex_smol::{Options, Server};
+use crate::runtime::{Options, Server};
 use smol::{future, net::TcpStream};
 use soketto::{
     Data, Incoming, Receiver, Sender,

@@ -1,8 +1,8 @@
 //! Many clients at once.
 
 use crate::client::{Client, insert, options, run, start};
+use crate::runtime::Server;
 use futures::future::join_all;
-use noex_smol::Server;
 use std::time::Duration;
 
 const CLIENTS: u64 = 200;

@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
+use noex_smol as runtime;
+
 mod client;
 mod embedding;
 mod load;

@@ -5,7 +5,7 @@ use crate::{
     duplex::{Behaviour, duplex},
 };
 use futures::task::{ArcWake, waker_ref};
-use noex_host::{Hub, Instant, Now, Options, Timer, core::Shared, run_expiry, serve, stop, store::Store};
+use noex_host::{Hub, Instant, Now, Options, Timer, core::Shared, run_deadlines, serve, stop, store::Store};
 use std::{
     collections::BTreeMap,
     future::Future,
@@ -238,7 +238,7 @@ impl World {
     /// Starts the expiry of records.
     pub(crate) fn start_expiry(&mut self) -> TaskId {
         let (hub, timer) = (Arc::clone(&self.hub), self.timer());
-        self.spawn(async move { run_expiry(&hub, timer).await })
+        self.spawn(async move { run_deadlines(&hub, timer).await })
     }
 
     /// Begins a stop.

@@ -1,4 +1,7 @@
-//! The clocks, and one alarm on smol's reactor.
+//! The clocks, and one alarm on async-io's reactor, which smol and async-std have in common.
+
+#![forbid(unsafe_code)]
+#![expect(clippy::disallowed_methods, reason = "this is the edge that reads the clocks")]
 
 use noex_host::{Instant, Now, Timer};
 use std::{
@@ -13,28 +16,36 @@ use std::{
 static ORIGIN: LazyLock<time::Instant> = LazyLock::new(time::Instant::now);
 
 /// Reads both clocks.
-pub(crate) fn now() -> Now {
-    let since = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+fn now() -> Now {
+    let us = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
     let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Now { mono: Instant::from_micros(since(ORIGIN.elapsed())), unix_ms: since(unix) / 1000 }
+    Now { mono: Instant::from_micros(us(ORIGIN.elapsed())), unix_ms: us(unix) / 1000 }
 }
 
 /// An alarm.
 #[derive(Debug)]
-pub(crate) struct SmolTimer {
-    alarm: smol::Timer,
+pub struct AsyncIoTimer {
+    alarm: async_io::Timer,
     armed: bool,
 }
 
-impl SmolTimer {
-    pub(crate) fn new() -> Self {
+impl AsyncIoTimer {
+    /// Makes an alarm that is off.
+    #[must_use]
+    pub fn new() -> Self {
         // Early, so that the origin lies before every reading.
         LazyLock::force(&ORIGIN);
-        Self { alarm: smol::Timer::never(), armed: false }
+        Self { alarm: async_io::Timer::never(), armed: false }
     }
 }
 
-impl Timer for SmolTimer {
+impl Default for AsyncIoTimer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Timer for AsyncIoTimer {
     fn now(&self) -> Now {
         now()
     }
@@ -43,7 +54,7 @@ impl Timer for SmolTimer {
         self.armed = at.is_some();
         match at.and_then(|at| ORIGIN.checked_add(Duration::from_micros(at.as_micros()))) {
             Some(at) => self.alarm.set_at(at),
-            None => self.alarm = smol::Timer::never(),
+            None => self.alarm = async_io::Timer::never(),
         }
     }
 
