@@ -184,6 +184,13 @@ impl<S, T: Timer> Drop for Drive<S, T> {
 
 type LoginFuture = BoxFuture<'static, Result<Option<Session>, AuthFailure>>;
 
+/// A login that the authenticator has not answered yet.
+struct Login {
+    token: AuthToken,
+    answer: LoginFuture,
+    until: Instant,
+}
+
 struct Drive<S, T: Timer> {
     hub: Arc<Hub>,
     member: Option<Member>,
@@ -192,7 +199,7 @@ struct Drive<S, T: Timer> {
     timer: T,
     /// What the timer is set to, if that is known.
     armed: Option<Option<Instant>>,
-    login: Option<(AuthToken, LoginFuture)>,
+    login: Option<Login>,
     /// Engine calls were executed since the last delivery of pushes.
     executed: bool,
     /// When the close frame was queued.
@@ -258,7 +265,8 @@ where
             if progress || (self.connection.wants_read() && !drained) {
                 continue;
             }
-            let next = self.connection.poll_timeout();
+            let login_until = self.login.as_ref().map(|login| login.until);
+            let next = self.connection.poll_timeout().into_iter().chain(login_until).min();
             if self.armed != Some(next) {
                 self.timer.arm(next);
                 self.armed = Some(next);
@@ -301,9 +309,13 @@ where
     }
 
     fn poll_login(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
-        let Some((_, answer)) = &mut self.login else { return false };
-        let Poll::Ready(answer) = answer.as_mut().poll(cx) else { return false };
-        if let Some((token, _)) = self.login.take() {
+        let Some(login) = &mut self.login else { return false };
+        let answer = match login.answer.as_mut().poll(cx) {
+            Poll::Ready(answer) => answer,
+            Poll::Pending if login.until <= now.mono => Err(AuthFailure("no answer in time".to_owned())),
+            Poll::Pending => return false,
+        };
+        if let Some(Login { token, .. }) = self.login.take() {
             self.reply_login(now, token, answer);
         }
         self.execute_effects(now);
@@ -459,7 +471,10 @@ impl<S, T: Timer> Drive<S, T> {
                 match hub.authenticator().map(|auth| auth.authenticate(&credential, now.unix_ms)) {
                     None => self.reply_login(now, token, Ok(None)),
                     Some(Verdict::Ready(answer)) => self.reply_login(now, token, answer),
-                    Some(Verdict::Later(answer)) => self.login = Some((token, answer)),
+                    Some(Verdict::Later(answer)) => {
+                        let until = now.mono + hub.options.authenticator_timeout;
+                        self.login = Some(Login { token, answer, until });
+                    }
                 }
             }
             Effect::Server { token, call } => {

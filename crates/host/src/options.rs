@@ -35,6 +35,8 @@ pub struct Options {
     pub connections_per_address_max: Option<usize>,
     /// Finds the session of a token; needed if `connection.auth` asks for tokens.
     pub authenticator: Option<Arc<dyn Authenticator>>,
+    /// Time that the authenticator may take; then the login is answered with an internal error.
+    pub authenticator_timeout: Duration,
     /// Decides requests in place of the declarative rules.
     pub permission_check: Option<Arc<dyn PermissionCheck>>,
     /// Settings of the embedded store.
@@ -67,6 +69,7 @@ impl Default for Options {
             connections_max: 0,
             connections_per_address_max: None,
             authenticator: None,
+            authenticator_timeout: Duration::from_secs(30),
             permission_check: None,
             store: StoreOptions::default(),
             rules: None,

@@ -38,13 +38,13 @@ pub(crate) fn of(config: &Config) -> Options {
         connections_max: config.limits.max_connections,
         connections_per_address_max: config.max_connections_per_ip.map(|max| size(u64::from(max))),
         authenticator: tokens.map(|tokens| Arc::new(tokens) as _),
-        permission_check: None,
         store: store(config),
         rules: rules(config),
         buckets: config.buckets.clone(),
         queries: config.queries.clone(),
         compat_error_codes: config.compat_error_codes,
         grace: Duration::from_millis(config.shutdown.grace_period_ms),
+        ..Options::default()
     }
 }
 

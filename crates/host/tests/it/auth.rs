@@ -9,7 +9,10 @@ use noex_host::{
     AuthFailure, Authenticator, FnAuthenticator, Options, Session, StaticTokens, TokenExpiry, Verdict,
     core::{AuthMode, Config, TokenMode},
 };
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 fn session(user: &str) -> Session {
     Session { user_id: user.into(), roles: vec!["writer".into()], ..Session::default() }
@@ -76,6 +79,25 @@ fn requests_wait_for_a_slow_login_and_are_then_answered_in_order() {
     questions.next().send(None).expect("asked");
     let seen = world.exchange(&mut client);
     assert!(seen[0].contains("Invalid token") && seen[1].contains("ALREADY_EXISTS"), "{seen:?}");
+}
+
+#[test]
+fn an_authenticator_that_never_answers_is_given_up() {
+    let questions = Questions::default();
+    let mut options = with_auth(questions.authenticator());
+    options.authenticator_timeout = Duration::from_secs(20);
+    let mut world = World::new(options);
+    let mut client = world.connect();
+    client.text(LOGIN);
+    client.text(r#"{"id":2,"type":"auth.whoami"}"#);
+    assert_eq!(world.exchange(&mut client), Vec::<String>::new());
+    let question = questions.next();
+    world.advance(Duration::from_millis(19_999));
+    assert!(!question.is_canceled() && world.exchange(&mut client).is_empty());
+    world.advance(Duration::from_millis(1));
+    let seen = world.exchange(&mut client);
+    assert!(seen[0].contains("INTERNAL_ERROR") && seen[1].contains(r#""authenticated":false"#), "{seen:?}");
+    assert!(question.is_canceled());
 }
 
 #[test]
