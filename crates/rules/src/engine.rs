@@ -243,7 +243,7 @@ impl Engine {
     }
 
     /// Begins an input: the clock moves, what is due by then comes first.
-    fn begin(&mut self, now_ms: u64) -> Result<(), RulesError> {
+    pub(crate) fn begin(&mut self, now_ms: u64) -> Result<(), RulesError> {
         if !self.running {
             return Err(RulesError::NotRunning(self.options.name.clone()));
         }
@@ -437,7 +437,7 @@ impl Engine {
         {
             return Err(RulesError::AlreadyExists(id.into()));
         }
-        let rule = compile(rule)?;
+        let rule = self.compile(rule)?;
         if self.registry.len() >= self.options.rules_max {
             return Err(RulesError::LimitReached { kind: LimitKind::Rules, max: self.options.rules_max });
         }
@@ -465,7 +465,7 @@ impl Engine {
     pub fn update_rule(&mut self, now_ms: u64, id: &str, updates: &Object) -> Result<RuleStamp, RulesError> {
         self.begin(now_ms)?;
         let before = self.entry(id)?;
-        let rule = compile(before.rule.merge(updates))?;
+        let rule = self.compile(before.rule.merge(updates))?;
         let (facts, deadlines) = (&mut self.facts, &mut self.deadlines);
         Ok(RuleStamp::of(&self.registry.update(&before, rule, self.clock_ms, facts, deadlines)))
     }
@@ -507,6 +507,17 @@ impl Engine {
     #[must_use]
     pub fn validate_rule(&self, rule: &Value) -> Report {
         validate(rule)
+    }
+
+    /// Validates and compiles a rule, and looks for its group.
+    fn compile(&self, rule: Object) -> Result<Rule, RulesError> {
+        let rule = Rule::compile(rule).map_err(RulesError::Validation)?;
+        match &rule.group {
+            Some(group) if !self.registry.groups.contains_key(group) => {
+                Err(RulesError::UnknownGroup(group.clone()))
+            }
+            _ => Ok(rule),
+        }
     }
 
     fn set_enabled(&mut self, now_ms: u64, id: &str, enabled: bool) -> Result<(), RulesError> {
@@ -568,15 +579,6 @@ impl Engine {
 
 /// Deliveries of an event that a rule has emitted, for one unit of work.
 const DELIVERIES_PER_UNIT: usize = 4;
-
-/// Validates and compiles a rule. There is no way to create a group yet, so none exists.
-fn compile(rule: Object) -> Result<Rule, RulesError> {
-    let rule = Rule::compile(rule).map_err(RulesError::Validation)?;
-    match &rule.group {
-        Some(group) => Err(RulesError::UnknownGroup(group.clone())),
-        None => Ok(rule),
-    }
-}
 
 /// Appends a number to the base of 36, with leading zeros up to a width.
 fn push_base36(out: &mut CompactString, number: u64, width: usize) {

@@ -14,6 +14,8 @@ pub enum LimitKind {
     Facts,
     /// Active timers.
     Timers,
+    /// Groups of rules.
+    Groups,
 }
 
 /// Why a call was refused. `Display` gives the message that clients see.
@@ -26,6 +28,10 @@ pub enum RulesError {
     Validation(Vec<Issue>),
     /// The rule names a group that does not exist.
     UnknownGroup(CompactString),
+    /// A group with this id exists already.
+    GroupExists(CompactString),
+    /// No group has this id.
+    GroupNotFound(CompactString),
     /// No rule has this id.
     NotFound(CompactString),
     /// The engine has been stopped; holds its name.
@@ -55,6 +61,8 @@ impl RulesError {
                 Some(Value::Array(vec![Value::Object(issue)]))
             }
             Self::AlreadyExists(_)
+            | Self::GroupExists(_)
+            | Self::GroupNotFound(_)
             | Self::NotFound(_)
             | Self::NotRunning(_)
             | Self::LimitReached { .. }
@@ -69,6 +77,8 @@ impl fmt::Display for RulesError {
             Self::AlreadyExists(id) => write!(f, "Rule \"{id}\" already exists"),
             Self::Validation(_) => f.write_str("Rule validation failed"),
             Self::UnknownGroup(group) => write!(f, "Rule references non-existent group: \"{group}\""),
+            Self::GroupExists(id) => write!(f, "Group \"{id}\" already exists"),
+            Self::GroupNotFound(id) => write!(f, "Group \"{id}\" not found"),
             Self::NotFound(id) => write!(f, "Rule \"{id}\" not found"),
             Self::NotRunning(name) => write!(f, "RuleEngine \"{name}\" is not running"),
             Self::LimitReached { kind, max } => {
@@ -76,6 +86,7 @@ impl fmt::Display for RulesError {
                     LimitKind::Rules => "Rule",
                     LimitKind::Facts => "Fact",
                     LimitKind::Timers => "Timer",
+                    LimitKind::Groups => "Group",
                 };
                 write!(f, "{what} limit reached (max {max})")
             }

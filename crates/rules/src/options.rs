@@ -10,6 +10,8 @@ pub struct EngineOptions {
     pub name: CompactString,
     /// Registered rules.
     pub rules_max: usize,
+    /// Groups of rules.
+    pub groups_max: usize,
     /// Facts; `None` = as many as memory holds.
     pub facts_max: Option<usize>,
     /// Active timers.
@@ -43,6 +45,7 @@ impl Default for EngineOptions {
         Self {
             name: CompactString::const_new("rule-engine"),
             rules_max: 100_000,
+            groups_max: 10_000,
             facts_max: None,
             timers_max: 1_000_000,
             depth_max: 10,

@@ -1,6 +1,6 @@
 //! The registered rules: by id, in order of registration, and by what triggers them.
 //!
-//! Invariant: exactly the enabled rules are in the indexes.
+//! Invariant: exactly the active rules are in the indexes: those that are enabled, in a group that is, if in any.
 //! Source: the rule engine's description, 2.7 and 2.12.
 
 use crate::{
@@ -9,6 +9,7 @@ use crate::{
     engine::Due,
     event::time_value,
     facts::Facts,
+    groups::Groups,
     index::TriggerIndex,
     temporal::{TemporalLimits, TemporalRules, matchers},
 };
@@ -28,6 +29,8 @@ pub(crate) struct Entry {
     pub(crate) version: u64,
     pub(crate) created_at: u64,
     pub(crate) updated_at: u64,
+    /// Whether the rule may fire: it is enabled, and its group too.
+    active: bool,
     /// Whether the trigger has no wildcard.
     exact: bool,
     /// Whether something in the rule may look at all the events of a temporal match.
@@ -43,7 +46,7 @@ impl Entry {
             Trigger::Temporal(temporal) => matchers(temporal).all(|matcher| matcher.topic.is_exact()),
         };
         let sees_events = matches!(rule.trigger, Trigger::Temporal(_)) && sees_events(rule.source());
-        Self { key, rule, version, created_at, updated_at, exact, sees_events }
+        Self { key, rule, version, created_at, updated_at, active: false, exact, sees_events }
     }
 
     /// Gives the pattern of the trigger, if it is a single one.
@@ -94,6 +97,7 @@ impl Entry {
 pub(crate) struct Registry {
     by_id: HashMap<CompactString, RuleKey>,
     entries: BTreeMap<RuleKey, Arc<Entry>>,
+    pub(crate) groups: Groups,
     registrations: u64,
     versions: u64,
     pub(crate) events: TriggerIndex,
@@ -107,6 +111,7 @@ impl Registry {
         Self {
             by_id: HashMap::new(),
             entries: BTreeMap::new(),
+            groups: Groups::new(),
             registrations: 0,
             versions: 0,
             events: TriggerIndex::default(),
@@ -141,7 +146,9 @@ impl Registry {
         self.versions += 1;
         let key = RuleKey(self.registrations);
         self.by_id.insert(rule.id.clone(), key);
-        let entry = Arc::new(Entry::new(key, rule, self.versions, now_ms, now_ms));
+        let mut entry = Entry::new(key, rule, self.versions, now_ms, now_ms);
+        entry.active = self.may_fire(&entry);
+        let entry = Arc::new(entry);
         self.activate(&entry, facts);
         self.entries.insert(key, Arc::clone(&entry));
         entry
@@ -157,9 +164,20 @@ impl Registry {
         deadlines: &mut Deadlines<Due>,
     ) -> Arc<Entry> {
         self.versions += 1;
-        let entry = Arc::new(Entry::new(before.key, rule, self.versions, before.created_at, now_ms));
+        let mut entry = Entry::new(before.key, rule, self.versions, before.created_at, now_ms);
+        entry.active = self.may_fire(&entry);
+        let entry = Arc::new(entry);
         self.replace(before, &entry, facts, deadlines);
         entry
+    }
+
+    /// Lists the rules of a group in order of registration.
+    pub(crate) fn entries_of<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a Arc<Entry>> {
+        self.entries.values().filter(move |entry| entry.rule.group.as_deref() == Some(group))
+    }
+
+    fn may_fire(&self, entry: &Entry) -> bool {
+        entry.rule.enabled && self.group_enabled(entry.rule.group.as_ref())
     }
 
     /// Sets `enabled`; nothing else of the rule changes but the time of its last change.
@@ -173,18 +191,29 @@ impl Registry {
     ) {
         let mut entry = Entry::clone(before);
         entry.updated_at = now_ms;
-        if entry.rule.enabled == enabled {
-            // The indexes and the state of a temporal pattern stay as they are, but for the entry they hold.
-            entry.rule.set_enabled(enabled);
-            let entry = Arc::new(entry);
-            if enabled {
-                self.reindex(before, &entry);
-            }
-            self.entries.insert(entry.key, entry);
+        entry.rule.set_enabled(enabled);
+        self.put(before, entry, facts, deadlines);
+    }
+
+    /// Puts a changed entry in the place of a rule whose trigger, conditions and actions are the same.
+    pub(crate) fn put(
+        &mut self,
+        before: &Arc<Entry>,
+        mut entry: Entry,
+        facts: &mut Facts,
+        deadlines: &mut Deadlines<Due>,
+    ) {
+        entry.active = self.may_fire(&entry);
+        let entry = Arc::new(entry);
+        if entry.active != before.active {
+            self.replace(before, &entry, facts, deadlines);
             return;
         }
-        entry.rule.set_enabled(enabled);
-        self.replace(before, &Arc::new(entry), facts, deadlines);
+        // The indexes and the state of a temporal pattern stay as they are, but for the entry they hold.
+        if entry.active {
+            self.reindex(before, &entry);
+        }
+        self.entries.insert(entry.key, entry);
     }
 
     /// Removes a rule and the state of its temporal pattern.
@@ -212,7 +241,7 @@ impl Registry {
     }
 
     fn activate(&mut self, entry: &Arc<Entry>, facts: &mut Facts) {
-        if !entry.rule.enabled {
+        if !entry.active {
             return;
         }
         match &entry.rule.trigger {
@@ -225,7 +254,7 @@ impl Registry {
     }
 
     fn deactivate(&mut self, entry: &Arc<Entry>, facts: &mut Facts, deadlines: &mut Deadlines<Due>) {
-        if !entry.rule.enabled {
+        if !entry.active {
             return;
         }
         match &entry.rule.trigger {

@@ -3,6 +3,7 @@
 mod admin;
 mod chains;
 mod conditions;
+mod groups;
 mod limits;
 mod patterns;
 mod properties;
