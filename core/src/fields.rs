@@ -27,13 +27,27 @@ impl<'a, 'm> Fields<'a, 'm> {
     /// A non-empty string of bounded length that names something.
     pub(crate) fn name(&self, field: &str) -> Checked<String> {
         let text = self.text(field)?;
+        self.check_length(field, &text)?;
+        Ok(text.into_owned())
+    }
+
+    fn check_length(&self, field: &str, text: &str) -> Checked<()> {
         let max = self.config.name_length_max;
         if max != 0 && text.len() > max && text.chars().count() > max {
             return Err(Refusal::validation(format!(
                 "Missing or invalid \"{field}\": expected at most {max} characters"
             )));
         }
-        Ok(text.into_owned())
+        Ok(())
+    }
+
+    /// A rule to register: later requests name it by its id, so that is bounded like other names.
+    fn new_rule(&self) -> Checked<Object> {
+        let rule = self.object("rule")?;
+        if let Some(id) = rule.get("id").and_then(Value::as_str) {
+            self.check_length("id", id)?;
+        }
+        Ok(rule)
     }
 
     fn object(&self, field: &str) -> Checked<Object> {
@@ -266,7 +280,7 @@ pub(crate) fn rules_call(operation: Operation, fields: &Fields<'_, '_>) -> Optio
         O::RulesQueryFacts => fields.name("pattern").map(|pattern| RulesCall::QueryFacts { pattern }),
         O::RulesGetAllFacts => Ok(RulesCall::GetAllFacts),
         O::RulesStats => Ok(RulesCall::Stats),
-        O::RulesRegisterRule => rule().map(|rule| RulesCall::RegisterRule { rule }),
+        O::RulesRegisterRule => fields.new_rule().map(|rule| RulesCall::RegisterRule { rule }),
         O::RulesValidateRule => rule().map(|rule| RulesCall::ValidateRule { rule }),
         O::RulesUnregisterRule => rule_id().map(|rule_id| RulesCall::UnregisterRule { rule_id }),
         O::RulesUpdateRule => rule_id()

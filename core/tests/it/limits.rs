@@ -131,3 +131,21 @@ fn a_subscription_in_flight_holds_its_place() {
         ]
     );
 }
+
+#[test]
+fn the_id_of_a_new_rule_is_as_short_as_other_names() {
+    let config = Config { rules: true, name_length_max: 3, ..Config::default() };
+    let mut pair = welcomed_in(config, World::default());
+    let refused = |id, field: &str| {
+        let text = format!("Missing or invalid \"{field}\": expected at most 3 characters");
+        error(id, "VALIDATION_ERROR", &text)
+    };
+    assert_eq!(
+        pair.ask(request(1, "rules.registerRule", r#""rule":{"id":"long","name":"a long name"}"#)),
+        refused(1, "id")
+    );
+    assert_eq!(pair.ask(request(2, "rules.getRule", r#""ruleId":"long""#)), refused(2, "ruleId"));
+    assert!(pair.executed().is_empty());
+    pair.ask(request(3, "rules.registerRule", r#""rule":{"id":"fit","name":"a long name"}"#));
+    assert_eq!(pair.executed().len(), 1);
+}

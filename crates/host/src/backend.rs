@@ -91,12 +91,22 @@ impl EmbeddedStore {
     /// # Errors
     /// If the operating system gives no random numbers.
     pub fn new(options: StoreOptions, compat_error_codes: bool) -> Result<Self, getrandom::Error> {
-        Ok(Self {
-            store: Mutex::new(Store::new(options, Box::new(SystemRandom::new()?))),
+        Ok(Self::with_random(options, compat_error_codes, Box::new(SystemRandom::new()?)))
+    }
+
+    /// Makes an empty store that takes its random numbers from `random`.
+    #[must_use]
+    pub fn with_random(
+        options: StoreOptions,
+        compat_error_codes: bool,
+        random: Box<dyn noex_store::Random + Send>,
+    ) -> Self {
+        Self {
+            store: Mutex::new(Store::new(options, random)),
             touched: AtomicBool::new(false),
             next_expiry_ms: AtomicU64::new(u64::MAX),
             compat_error_codes,
-        })
+        }
     }
 
     /// Uses the store directly, in exclusion of all others. What changes is delivered at the next flush.
@@ -417,5 +427,34 @@ impl SystemRandom {
             *byte = std::mem::take(self.block.get_mut(self.used).unwrap_or(&mut 0));
             self.used += 1;
         }
+    }
+}
+
+/// Random numbers that a seed determines (SplitMix64): for simulations, never for a server that others can reach.
+pub(crate) struct SeededRandom(pub(crate) u64);
+
+impl SeededRandom {
+    fn draw(&mut self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(8) {
+            self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let mut z = self.0;
+            z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            for (to, from) in chunk.iter_mut().zip((z ^ (z >> 31)).to_le_bytes()) {
+                *to = from;
+            }
+        }
+    }
+}
+
+impl noex_store::Random for SeededRandom {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        self.draw(bytes);
+    }
+}
+
+impl noex_rules::Random for SeededRandom {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        self.draw(bytes);
     }
 }

@@ -18,7 +18,7 @@ use futures::{
 use indexmap::IndexMap;
 use noex_core::{
     AuthToken, CloseReason, Connection, Denied, Effect, Frame, Instant, Message, Now, Peer, Refusal, Session,
-    Source, SubId, Update,
+    Source, StoreCall, SubId, Update,
 };
 use std::{
     future::Future,
@@ -464,8 +464,13 @@ impl<S, T: Timer> Drive<S, T> {
         match effect {
             Effect::Store { token, call } => {
                 self.executed = true;
+                let ends_subscriptions =
+                    matches!(call, StoreCall::DropBucket { .. } | StoreCall::UndefineQuery { .. });
                 let outcome = hub.store_call(now, call);
                 self.connection.reply(now, &*hub, token, outcome);
+                if ends_subscriptions {
+                    self.end_subscriptions(now);
+                }
             }
             Effect::Authenticate { token, credential } => {
                 match hub.authenticator().map(|auth| auth.authenticate(&credential, now.unix_ms)) {
@@ -517,6 +522,15 @@ impl<S, T: Timer> Drive<S, T> {
             }
             // The enum may grow; an effect that is not known here cannot be answered.
             other => tracing::error!(?other, "effect without an executor"),
+        }
+    }
+
+    /// Ends at once what a request ended: the next request of this connection finds the places free.
+    fn end_subscriptions(&mut self, now: Now) {
+        let _ = self.hub.flush(now);
+        let ended = self.member.as_ref().map(|member| member.entry.inbox.take_ended());
+        for (subscription, reason) in ended.unwrap_or_default() {
+            self.connection.end_subscription(&*self.hub, subscription, reason);
         }
     }
 

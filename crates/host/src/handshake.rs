@@ -133,6 +133,12 @@ impl<'a> Head<'a> {
         self.values(name).next()
     }
 
+    /// The origins, as bytes: one that is no text is an origin all the same, and on no list.
+    fn origins(&self) -> impl Iterator<Item = &'a [u8]> + '_ {
+        let origins = self.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("Origin"));
+        origins.map(|header| header.value.trim_ascii())
+    }
+
     /// Runs the checks in the protocol's order and gives the WebSocket key.
     fn check(&self, config: &HandshakeConfig) -> Result<&'a str, Response> {
         if self.value("Upgrade").is_none() {
@@ -144,8 +150,8 @@ impl<'a> Head<'a> {
         if self.path().ok_or(Response::BAD_REQUEST)? != config.path {
             return Err(Response::new("404 Not Found", "Not Found"));
         }
-        if let (Some(allowed), Some(origin)) = (&config.allowed_origins, self.value("Origin"))
-            && !allowed.iter().any(|entry| entry == origin)
+        if let Some(allowed) = &config.allowed_origins
+            && !self.origins().all(|origin| allowed.iter().any(|entry| entry.as_bytes() == origin))
         {
             return Err(Response::new("403 Forbidden", ""));
         }
@@ -277,6 +283,30 @@ mod tests {
         );
         assert_eq!(status(&config, "GET /ws HTTP/1.1\r\nHost: x\r\n"), "more");
         assert_eq!(status(&config, &"a".repeat(HEAD_BYTES_MAX)), "431 Request Header Fields Too Large");
+    }
+
+    #[test]
+    fn every_origin_must_be_listed_even_one_that_is_no_text() {
+        let config = HandshakeConfig {
+            allowed_origins: Some(vec!["https://a.example".into()]),
+            ..HandshakeConfig::default()
+        };
+        let key = format!("Sec-WebSocket-Key: {KEY}");
+        let good = ["Host: x", "Upgrade: websocket", &key, "Sec-WebSocket-Version: 13"];
+        let refused = |origins: &[u8]| {
+            let mut head = format!("GET / HTTP/1.1\r\n{}\r\n", good.join("\r\n")).into_bytes();
+            head.extend_from_slice(origins);
+            head.extend_from_slice(b"\r\n");
+            match judge(&config, &head, None) {
+                Decision::Refuse(response) => response.status == "403 Forbidden",
+                Decision::ReadMore | Decision::Accept(_) => false,
+            }
+        };
+        assert!(!refused(b""));
+        assert!(!refused(b"origin:  https://a.example \r\n"));
+        assert!(refused(b"Origin:\r\n"));
+        assert!(refused(b"Origin: https://\xff.example\r\n"));
+        assert!(refused(b"Origin: https://a.example\r\nOrigin: https://b.example\r\n"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::{
     Authenticator, ConnectionInfo, EmbeddedStore, Options, ServerStats, StartError, StoreBackend,
-    backend::{PushSink, SystemRandom},
+    backend::{PushSink, SeededRandom, SystemRandom},
     inbox::Inbox,
     registry::{Entry, Registry},
     rules::EmbeddedRules,
@@ -55,15 +55,22 @@ impl Hub {
     /// # Errors
     /// All problems of the definitions.
     pub fn new(options: Options, now: Now) -> Result<Arc<Self>, StartError> {
-        let embedded = EmbeddedStore::new(options.store.clone(), options.compat_error_codes)
-            .map_err(|error| StartError::Randomness(error.to_string()))?;
+        let compat = options.compat_error_codes;
+        let embedded = match options.random_seed {
+            Some(seed) => {
+                EmbeddedStore::with_random(options.store.clone(), compat, Box::new(SeededRandom(seed)))
+            }
+            None => EmbeddedStore::new(options.store.clone(), compat).map_err(no_randomness)?,
+        };
         let embedded = Arc::new(embedded);
         let mut problems = define(&embedded, &options, now.unix_ms);
         let mut rules = None;
         if let Some(wanted) = &options.rules {
-            let random = SystemRandom::new().map_err(|error| StartError::Randomness(error.to_string()))?;
-            let compat = options.compat_error_codes;
-            match EmbeddedRules::new(wanted, &embedded, Box::new(random), now.unix_ms, compat) {
+            let random: Box<dyn noex_rules::Random + Send> = match options.random_seed {
+                Some(seed) => Box::new(SeededRandom(!seed)),
+                None => Box::new(SystemRandom::new().map_err(no_randomness)?),
+            };
+            match EmbeddedRules::new(wanted, &embedded, random, now.unix_ms, compat) {
                 Ok(engine) => rules = Some(engine),
                 Err(found) => problems.extend(found),
             }
@@ -280,6 +287,10 @@ impl Hub {
     pub(crate) fn store_call(&self, now: Now, call: StoreCall) -> Result<Body, Refusal> {
         self.store.call(now.unix_ms, call)
     }
+}
+
+fn no_randomness(error: impl fmt::Display) -> StartError {
+    StartError::Randomness(error.to_string())
 }
 
 /// Defines what the options name and gives all problems.

@@ -92,6 +92,14 @@ impl Inbox {
         std::mem::take(&mut self.pending.lock().events)
     }
 
+    /// Takes the ended subscriptions alone.
+    pub(crate) fn take_ended(&self) -> Vec<(SubId, EndReason)> {
+        if !self.filled.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        std::mem::take(&mut self.pending.lock().ended)
+    }
+
     pub(crate) fn end_subscription(&self, subscription: SubId, reason: EndReason) {
         self.put(|pending| {
             pending.results.shift_remove(&subscription);

@@ -51,6 +51,9 @@ pub struct Options {
     pub compat_error_codes: bool,
     /// How long a stop waits for clients to leave, unless it is told otherwise.
     pub grace: Duration,
+    /// Makes generated ids and the order in hash tables repeat from run to run, for simulations; anybody who knows
+    /// the seed can predict them. `None` = random numbers of the operating system.
+    pub random_seed: Option<u64>,
 }
 
 impl Default for Options {
@@ -77,6 +80,7 @@ impl Default for Options {
             queries: Vec::new(),
             compat_error_codes: false,
             grace: Duration::ZERO,
+            random_seed: None,
         }
     }
 }

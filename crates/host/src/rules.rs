@@ -302,8 +302,8 @@ fn about(rule_id: &str, what: &str, flag: bool) -> Body {
 
 fn refusal(error: &RulesError) -> Refusal {
     let code = match error {
-        RulesError::AlreadyExists(_) => Code::AlreadyExists,
-        RulesError::NotFound(_) => Code::NotFound,
+        RulesError::AlreadyExists(_) | RulesError::GroupExists(_) => Code::AlreadyExists,
+        RulesError::NotFound(_) | RulesError::GroupNotFound(_) => Code::NotFound,
         RulesError::NotRunning(_) => Code::RulesNotAvailable,
         RulesError::Validation(_)
         | RulesError::UnknownGroup(_)
@@ -325,6 +325,7 @@ fn limit_text(error: &RulesError) -> String {
         LimitKind::Rules => "rules",
         LimitKind::Facts => "facts",
         LimitKind::Timers => "timers",
+        LimitKind::Groups => "groups",
         _ => "entries",
     };
     format!("Limit reached: at most {max} {kind}")

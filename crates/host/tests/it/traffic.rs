@@ -119,6 +119,34 @@ fn a_dropped_bucket_ends_its_subscriptions() {
 }
 
 #[test]
+fn what_a_request_ends_leaves_its_place_to_the_next_one() {
+    let mut options = options();
+    options.connection.subscriptions_max = 1;
+    options.subscriptions_max = 1;
+    let mut world = World::new(options);
+    let mut client = world.connect();
+    let subscription = subscribe(&mut world, &mut client, "count-items");
+    client.text(r#"{"id":1,"type":"store.undefineQuery","name":"count-items"}"#);
+    client.text(r#"{"id":2,"type":"store.subscribe","query":"count-items"}"#);
+    client.text(&format!(r#"{{"id":3,"type":"store.unsubscribe","subscriptionId":"{subscription}"}}"#));
+    assert_eq!(
+        world.exchange(&mut client),
+        [
+            r#"{"id":1,"type":"result","data":{"name":"count-items","undefined":true}}"#.to_owned(),
+            format!(
+                r#"{{"type":"system","event":"subscription_closed","subscriptionId":"{subscription}","reason":"query_undefined"}}"#
+            ),
+            r#"{"id":2,"type":"error","code":"QUERY_NOT_DEFINED","message":"Query \"count-items\" is not defined"}"#
+                .to_owned(),
+            r#"{"id":3,"type":"result","data":{"unsubscribed":true}}"#.to_owned(),
+        ]
+    );
+    assert_eq!(world.hub.route_count(), 0);
+    drop(client);
+    world.assert_nothing_left();
+}
+
+#[test]
 fn a_stalled_reader_skips_states_but_ends_with_the_final_one() {
     let flow =
         Backpressure { buffered_bytes_max: 20_000, push_threshold_bytes: 8_000, ..Backpressure::default() };

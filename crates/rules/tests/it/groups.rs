@@ -46,7 +46,7 @@ fn a_rule_needs_both_itself_and_its_group() {
     engine.disable_group(T, "G").expect("running");
     engine.register_rule(T, object(G1)).expect("a disabled group takes rules");
     engine.disable_rule(T, "g1").expect("registered");
-    let mut hits = |engine: &mut noex_rules::Engine| {
+    let hits = |engine: &mut noex_rules::Engine| {
         engine.delete_fact(T, "hit").expect("running");
         engine.emit(T, "go", object("{}"), None, None).expect("running");
         engine.get_fact("hit").is_some()
