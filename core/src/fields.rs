@@ -2,7 +2,7 @@
 
 use crate::{Aggregate, Config, Operation, Refusal, RulesCall, StoreCall, StoreOperation, request::Members};
 use alloc::{borrow::Cow, format, string::String, vec::Vec};
-use noex_json::{Object, Raw, Value, scan_array};
+use noex_json::{Object, Raw, Value, scan_array, utf16_len};
 
 type Checked<T> = Result<T, Refusal>;
 
@@ -33,7 +33,7 @@ impl<'a, 'm> Fields<'a, 'm> {
 
     fn check_length(&self, field: &str, text: &str) -> Checked<()> {
         let max = self.config.name_length_max;
-        if max != 0 && text.len() > max && text.chars().count() > max {
+        if max != 0 && text.len() > max && utf16_len(text) > max {
             return Err(Refusal::validation(format!(
                 "Missing or invalid \"{field}\": expected at most {max} characters"
             )));
@@ -238,7 +238,7 @@ fn inner_operation(index: usize, raw: Raw<'_>, config: &Config) -> Checked<Store
         .ok_or_else(|| fail("missing or invalid \"bucket\""))?
         .into_owned();
     let max = config.name_length_max;
-    if max != 0 && bucket.len() > max && bucket.chars().count() > max {
+    if max != 0 && bucket.len() > max && utf16_len(&bucket) > max {
         return Err(fail(&format!("missing or invalid \"bucket\": expected at most {max} characters")));
     }
     let key = || present(members.get("key")).ok_or_else(|| fail(&format!("\"{op}\" requires \"key\"")));

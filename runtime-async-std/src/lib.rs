@@ -22,9 +22,18 @@ pub use noex_host::{
     core, rules_engine as rules, store,
 };
 
-use async_std::net::{TcpListener, TcpStream};
+use async_std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+};
 use noex_async_io_timer::AsyncIoTimer;
-use std::{future::Future, io, net::IpAddr};
+use std::{
+    future::Future,
+    io,
+    net::{IpAddr, Shutdown},
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 /// A running server on async-std's own threads. See [`noex_host::Server`] for its methods.
 pub type Server = noex_host::Server<AsyncStd>;
@@ -33,8 +42,33 @@ pub type Server = noex_host::Server<AsyncStd>;
 #[derive(Debug)]
 pub struct AsyncStd;
 
+/// A TCP stream whose closing ends the sending direction, as peers that wait for the end expect. async-std's own only
+/// flushes.
+#[derive(Debug)]
+pub struct Stream(TcpStream);
+
+impl Read for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl Write for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.0.shutdown(Shutdown::Write))
+    }
+}
+
 impl noex_host::Runtime for AsyncStd {
-    type Stream = TcpStream;
+    type Stream = Stream;
     type Listener = TcpListener;
     type Timer = AsyncIoTimer;
 
@@ -51,11 +85,11 @@ impl noex_host::Runtime for AsyncStd {
         listener.local_addr().map(|address| address.port())
     }
 
-    async fn accept(listener: &TcpListener) -> io::Result<(TcpStream, IpAddr)> {
+    async fn accept(listener: &TcpListener) -> io::Result<(Stream, IpAddr)> {
         let (stream, address) = listener.accept().await?;
         // Answers are flushed once per turn; waiting for more would only delay them. Without it all still works.
         let _ = stream.set_nodelay(true);
-        Ok((stream, address.ip()))
+        Ok((Stream(stream), address.ip()))
     }
 
     fn timer() -> AsyncIoTimer {

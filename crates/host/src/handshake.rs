@@ -141,7 +141,7 @@ impl<'a> Head<'a> {
 
     /// Runs the checks in the protocol's order and gives the WebSocket key.
     fn check(&self, config: &HandshakeConfig) -> Result<&'a str, Response> {
-        if self.value("Upgrade").is_none() {
+        if !self.headers.iter().any(|header| header.name.eq_ignore_ascii_case("Upgrade")) {
             return Err(Response {
                 headers: "Upgrade: websocket\r\n",
                 ..Response::new("426 Upgrade Required", "Upgrade Required")
@@ -161,7 +161,10 @@ impl<'a> Head<'a> {
                 ..Response::new("405 Method Not Allowed", "Invalid HTTP method")
             });
         }
-        if !self.value("Upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket")) {
+        let mut upgrades = self.values("Upgrade");
+        if !upgrades.next().is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
+            || upgrades.next().is_some()
+        {
             return Err(Response::new("400 Bad Request", "Invalid Upgrade header"));
         }
         let Some(key) = self.value("Sec-WebSocket-Key").filter(|key| is_key(key)) else {
@@ -273,6 +276,7 @@ mod tests {
             ("POST /ws HTTP/1.1", good.to_vec(), "405 Method Not Allowed"),
             ("GET /ws HTTP/1.1", without("Sec-WebSocket-Key"), "400 Bad Request"),
             ("GET /ws HTTP/1.1", without("Sec-WebSocket-Version"), "426 Upgrade Required"),
+            ("GET /ws HTTP/1.1", with("Upgrade: h2c"), "400 Bad Request"),
             ("nonsense", vec![], "400 Bad Request"),
         ] {
             assert_eq!(status(&config, &request(line, &headers)), expected, "{line} {headers:?}");

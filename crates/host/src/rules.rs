@@ -303,11 +303,14 @@ fn about(rule_id: &str, what: &str, flag: bool) -> Body {
 fn refusal(error: &RulesError) -> Refusal {
     let code = match error {
         RulesError::AlreadyExists(_) | RulesError::GroupExists(_) => Code::AlreadyExists,
-        RulesError::NotFound(_) | RulesError::GroupNotFound(_) => Code::NotFound,
+        RulesError::NotFound(_) | RulesError::GroupNotFound(_) | RulesError::VersionNotFound { .. } => {
+            Code::NotFound
+        }
         RulesError::NotRunning(_) => Code::RulesNotAvailable,
         RulesError::Validation(_)
         | RulesError::UnknownGroup(_)
         | RulesError::LimitReached { .. }
+        | RulesError::VersioningOff
         | RulesError::InvalidPattern(_) => Code::ValidationError,
         _ => return Refusal::internal(),
     };

@@ -100,3 +100,20 @@ fn a_plain_request_is_answered_and_closed() {
         server.stop(Duration::ZERO).await;
     });
 }
+
+#[test]
+fn the_end_of_the_stream_follows_the_answer_at_once() {
+    run(async {
+        let mut options = options();
+        // If the end came with this only, the test would run into its limit.
+        options.connection.close_timeout = Duration::from_secs(3600);
+        let server = start(options).await;
+        let mut plain = TcpStream::connect(("127.0.0.1", server.port())).await.unwrap();
+        plain.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        plain.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 426 "), "{answer}");
+        drop(plain);
+        server.stop(Duration::ZERO).await;
+    });
+}
