@@ -31,19 +31,24 @@ pub struct Loaded {
 }
 
 /// Why there is no configuration. `Display` gives the lines that belong on stderr.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum LoadError {
     /// The config file cannot be read or is not a JSON object.
     File(String),
-    /// Everything that is wrong with the configuration, one line each, at least one.
-    Invalid(Vec<String>),
+    /// The configuration is wrong.
+    Invalid {
+        /// Everything that is wrong, one line each, at least one.
+        problems: Vec<String>,
+        /// What could be read, with defaults in the places of what is wrong; for finding further problems only.
+        config: Box<Config>,
+    },
 }
 
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(text) => write!(f, "Error loading config file: {text}"),
-            Self::Invalid(problems) => {
+            Self::Invalid { problems, .. } => {
                 for (i, problem) in problems.iter().enumerate() {
                     let line_break = if i == 0 { "" } else { "\n" };
                     write!(f, "{line_break}Error: {problem}")?;
@@ -105,7 +110,8 @@ fn assemble(text: &str, cli: &Cli, secret_file: Option<Result<String, String>>) 
     if errors.is_empty() {
         return Ok(Loaded { config, warnings });
     }
-    Err(LoadError::Invalid(errors.iter().map(|error| one_line(error)).collect()))
+    let problems = errors.iter().map(|error| one_line(error)).collect();
+    Err(LoadError::Invalid { problems, config: Box::new(config) })
 }
 
 fn parse_object(text: &str) -> Result<Map<String, Value>, String> {

@@ -14,7 +14,9 @@ compile_error!("choose a runtime: feature `smol` or `async-std`");
 
 use async_signal::{Signal, Signals};
 use futures::StreamExt;
-use noex_config::{Action, Config, banner, load, parse_args, start_warnings, unsupported, version_text};
+use noex_config::{
+    Action, Config, LoadError, banner, load, parse_args, start_warnings, unsupported, version_text,
+};
 use runtime::{Server, StartError};
 use std::{
     io::{self, Write},
@@ -31,7 +33,14 @@ fn main() -> ExitCode {
     };
     let loaded = match load(&cli) {
         Ok(loaded) => loaded,
-        Err(error) => return fail(&error.to_string()),
+        Err(LoadError::Invalid { mut problems, config }) => {
+            problems.extend(unsupported(&config));
+            if let Err(StartError::Definitions(more)) = Server::check(options::of(&config)) {
+                problems.extend(more);
+            }
+            return fail_all(&problems);
+        }
+        Err(error @ LoadError::File(_)) => return fail(&error.to_string()),
     };
     let missing = unsupported(&loaded.config);
     if !missing.is_empty() {

@@ -33,7 +33,7 @@ fn problems(text: &str) -> Vec<String> {
 
 fn problems_with(text: &str, cli: &Cli) -> Vec<String> {
     match parse(text, cli) {
-        Err(LoadError::Invalid(problems)) => problems,
+        Err(LoadError::Invalid { problems, .. }) => problems,
         Err(LoadError::File(text)) => panic!("{text}"),
         Ok(loaded) => panic!("{text} was accepted: {loaded:?}"),
     }

@@ -108,7 +108,7 @@ fn check(text: &str, cli: &Cli) -> Result<(), TestCaseError> {
             }
         }
         Err(LoadError::File(_)) => {}
-        Err(LoadError::Invalid(problems)) => {
+        Err(LoadError::Invalid { problems, .. }) => {
             prop_assert!(!problems.is_empty());
             for problem in &problems {
                 prop_assert!(!problem.contains(['\n', '\r']) && !problem.contains(TOKEN), "{}", problem);
