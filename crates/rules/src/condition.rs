@@ -294,6 +294,26 @@ impl Operator {
         })
     }
 
+    /// Gives the name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Eq => "eq",
+            Self::Neq => "neq",
+            Self::Gt => "gt",
+            Self::Gte => "gte",
+            Self::Lt => "lt",
+            Self::Lte => "lte",
+            Self::In => "in",
+            Self::NotIn => "not_in",
+            Self::Contains => "contains",
+            Self::NotContains => "not_contains",
+            Self::Matches => "matches",
+            Self::Exists => "exists",
+            Self::NotExists => "not_exists",
+        }
+    }
+
     /// Applies the operator to two values; `None` = absent.
     #[must_use]
     pub fn apply(self, source: Option<&Value>, operand: Option<&Value>) -> bool {

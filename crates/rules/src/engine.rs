@@ -23,6 +23,7 @@ use crate::{
     stats::Stats,
     timers::{Timer, Timers},
     validate,
+    versions::{ChangeType, Versions},
 };
 use foldhash::{HashMap, HashMapExt};
 use noex_json::{CompactString, Object, Value};
@@ -85,7 +86,7 @@ impl RuleStamp {
         Value::Object(object)
     }
 
-    fn of(entry: &Entry) -> Self {
+    pub(crate) fn of(entry: &Entry) -> Self {
         Self {
             id: entry.rule.id.clone(),
             name: entry.rule.name.clone(),
@@ -112,6 +113,7 @@ pub struct Engine {
     /// Order of creation of everything with a deadline.
     pub(crate) sequence: u64,
     pub(crate) history: History,
+    pub(crate) versions: Versions,
     pub(crate) services: Services,
     subscriptions: HashMap<SubscriberId, (Pattern, crate::EntryId)>,
     subscribers: PatternTrie<SubscriberId>,
@@ -148,6 +150,7 @@ impl Engine {
             deadlines: Deadlines::default(),
             sequence: 0,
             history: History::new(options.history),
+            versions: Versions::new(options.versioning),
             services: Services::new(options.lookup_cache_max),
             subscriptions: HashMap::new(),
             subscribers: PatternTrie::new(),
@@ -441,7 +444,8 @@ impl Engine {
         if self.registry.len() >= self.options.rules_max {
             return Err(RulesError::LimitReached { kind: LimitKind::Rules, max: self.options.rules_max });
         }
-        Ok(RuleStamp::of(&self.registry.register(rule, self.clock_ms, &mut self.facts)))
+        let entry = self.registry.register(rule, self.clock_ms, &mut self.facts);
+        Ok(self.recorded(&entry, ChangeType::Registered))
     }
 
     /// Removes a rule and the state of its temporal pattern. Timers it has set stay.
@@ -453,6 +457,7 @@ impl Engine {
         self.begin(now_ms)?;
         let entry = self.entry(id)?;
         self.registry.unregister(&entry, &mut self.facts, &mut self.deadlines);
+        self.recorded(&entry, ChangeType::Unregistered);
         Ok(())
     }
 
@@ -467,7 +472,8 @@ impl Engine {
         let before = self.entry(id)?;
         let rule = self.compile(before.rule.merge(updates))?;
         let (facts, deadlines) = (&mut self.facts, &mut self.deadlines);
-        Ok(RuleStamp::of(&self.registry.update(&before, rule, self.clock_ms, facts, deadlines)))
+        let entry = self.registry.update(&before, rule, self.clock_ms, facts, deadlines);
+        Ok(self.recorded(&entry, ChangeType::Updated))
     }
 
     /// Lets a rule fire.
@@ -510,7 +516,7 @@ impl Engine {
     }
 
     /// Validates and compiles a rule, and looks for its group.
-    fn compile(&self, rule: Object) -> Result<Rule, RulesError> {
+    pub(crate) fn compile(&self, rule: Object) -> Result<Rule, RulesError> {
         let rule = Rule::compile(rule).map_err(RulesError::Validation)?;
         match &rule.group {
             Some(group) if !self.registry.groups.contains_key(group) => {
@@ -525,6 +531,9 @@ impl Engine {
         let entry = self.entry(id)?;
         let (facts, deadlines) = (&mut self.facts, &mut self.deadlines);
         self.registry.set_enabled(&entry, enabled, self.clock_ms, facts, deadlines);
+        let change = if enabled { ChangeType::Enabled } else { ChangeType::Disabled };
+        let entry = self.entry(id)?;
+        self.recorded(&entry, change);
         Ok(())
     }
 
@@ -572,6 +581,7 @@ impl Engine {
             temporal_bytes: self.registry.temporal.bytes(),
             temporal_evicted: self.registry.temporal.evicted(),
             timers_coalesced: self.timers.coalesced(),
+            versioning: self.versions.stats(),
             ..self.counts.clone()
         }
     }

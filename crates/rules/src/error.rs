@@ -34,6 +34,15 @@ pub enum RulesError {
     GroupNotFound(CompactString),
     /// No rule has this id.
     NotFound(CompactString),
+    /// No history of rules is kept.
+    VersioningOff,
+    /// The history of a rule has no such version.
+    VersionNotFound {
+        /// The rule.
+        rule: CompactString,
+        /// The version that was asked for.
+        version: u64,
+    },
     /// The engine has been stopped; holds its name.
     NotRunning(CompactString),
     /// A limit admits no more.
@@ -64,6 +73,8 @@ impl RulesError {
             | Self::GroupExists(_)
             | Self::GroupNotFound(_)
             | Self::NotFound(_)
+            | Self::VersioningOff
+            | Self::VersionNotFound { .. }
             | Self::NotRunning(_)
             | Self::LimitReached { .. }
             | Self::InvalidPattern(_) => None,
@@ -80,6 +91,10 @@ impl fmt::Display for RulesError {
             Self::GroupExists(id) => write!(f, "Group \"{id}\" already exists"),
             Self::GroupNotFound(id) => write!(f, "Group \"{id}\" not found"),
             Self::NotFound(id) => write!(f, "Rule \"{id}\" not found"),
+            Self::VersioningOff => f.write_str("Rule versioning is not configured"),
+            Self::VersionNotFound { rule, version } => {
+                write!(f, "Version {version} not found for rule '{rule}'")
+            }
             Self::NotRunning(name) => write!(f, "RuleEngine \"{name}\" is not running"),
             Self::LimitReached { kind, max } => {
                 let what = match kind {

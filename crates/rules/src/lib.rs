@@ -22,6 +22,7 @@ mod rule;
 mod validate;
 
 mod actions;
+mod backward;
 mod deadlines;
 mod engine;
 mod error;
@@ -40,6 +41,7 @@ mod size;
 mod stats;
 mod temporal;
 mod timers;
+mod versions;
 
 pub use condition::{BaselineCheck, BaselineComparison, Condition, FactSource, Operand, Operator, Source};
 pub use cron::{Cron, CronError};
@@ -53,6 +55,7 @@ pub use rule::{
 };
 pub use validate::{Issue, Report, Severity, validate};
 
+pub use backward::{BackwardLimits, Goal, GoalAnswer, Proof, ProofCondition, Unachievable};
 pub use engine::{Engine, Random, RuleStamp, Stopwatch};
 pub use error::{LimitKind, RulesError};
 pub use event::{Event, Origin};
@@ -65,3 +68,7 @@ pub use service::{Service, ServiceError};
 pub use stats::Stats;
 pub use temporal::TemporalLimits;
 pub use timers::Timer;
+pub use versions::{
+    ChangeType, FieldChange, RuleVersion, VersionDiff, VersionOrder, VersionPage, VersionQuery,
+    VersioningLimits, VersioningStats,
+};

@@ -1,6 +1,8 @@
 //! The settings of an engine.
 
-use crate::{history::HistoryLimits, temporal::TemporalLimits};
+use crate::{
+    backward::BackwardLimits, history::HistoryLimits, temporal::TemporalLimits, versions::VersioningLimits,
+};
 use noex_json::CompactString;
 
 /// Settings of an engine; every bound has a default.
@@ -38,6 +40,10 @@ pub struct EngineOptions {
     pub temporal: TemporalLimits,
     /// Results of lookups kept.
     pub lookup_cache_max: usize,
+    /// The history of rules; `None` = none is kept.
+    pub versioning: Option<VersioningLimits>,
+    /// How far a query for a goal may go.
+    pub backward: BackwardLimits,
 }
 
 impl Default for EngineOptions {
@@ -58,6 +64,8 @@ impl Default for EngineOptions {
             history: HistoryLimits::default(),
             temporal: TemporalLimits::default(),
             lookup_cache_max: 10_000,
+            versioning: None,
+            backward: BackwardLimits::default(),
         }
     }
 }

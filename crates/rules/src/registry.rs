@@ -49,6 +49,11 @@ impl Entry {
         Self { key, rule, version, created_at, updated_at, active: false, exact, sees_events }
     }
 
+    /// Tells whether the rule may fire: it is enabled, and its group too.
+    pub(crate) fn is_active(&self) -> bool {
+        self.active
+    }
+
     /// Gives the pattern of the trigger, if it is a single one.
     pub(crate) fn pattern(&self) -> Option<&Pattern> {
         match &self.rule.trigger {
@@ -131,6 +136,11 @@ impl Registry {
 
     pub(crate) fn by_key(&self, key: RuleKey) -> Option<&Arc<Entry>> {
         self.entries.get(&key)
+    }
+
+    /// Gives all rules in order of registration.
+    pub(crate) fn entries(&self) -> impl ExactSizeIterator<Item = &Arc<Entry>> {
+        self.entries.values()
     }
 
     /// Gives `{ "rules": [..] }`, in order of registration.

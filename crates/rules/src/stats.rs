@@ -1,6 +1,6 @@
 //! Figures of an engine.
 
-use crate::event::time_value;
+use crate::{event::time_value, versions::VersioningStats};
 use noex_json::{Object, Value};
 
 /// What an engine has done and holds. [`Stats::to_value`] is what `rules.stats` answers.
@@ -44,6 +44,8 @@ pub struct Stats {
     pub work_budget_exceeded: u64,
     /// Log lines and failures that were not reported, because one input had too many.
     pub reports_suppressed: u64,
+    /// The history of rules, if one is kept.
+    pub versioning: Option<VersioningStats>,
 }
 
 impl Stats {
@@ -62,6 +64,13 @@ impl Stats {
         object.set("rulesExecuted", time_value(self.rules_executed));
         object.set("avgProcessingTimeMs", self.avg_processing_time_ms);
         object.set("tracing", tracing);
+        if let Some(stats) = self.versioning {
+            let mut versioning = Object::new();
+            versioning.set("enabled", true);
+            versioning.set("rulesCount", count_value(stats.rules));
+            versioning.set("versionsCount", count_value(stats.versions));
+            object.set("versioning", versioning);
+        }
         Value::Object(object)
     }
 }

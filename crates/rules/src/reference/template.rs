@@ -100,6 +100,23 @@ impl Template {
         }
     }
 
+    /// Gives the literal text before, between and after the references.
+    pub(crate) fn literals(&self) -> Vec<&str> {
+        let mut literals = vec![""];
+        for piece in &self.0 {
+            match piece {
+                Piece::Reference(_) => literals.push(""),
+                // Two literals never follow each other.
+                Piece::Literal(text) => {
+                    if let Some(last) = literals.last_mut() {
+                        *last = text;
+                    }
+                }
+            }
+        }
+        literals
+    }
+
     /// Tells whether the literal text has a `*`.
     #[must_use]
     pub fn has_wildcard(&self) -> bool {

@@ -1,4 +1,4 @@
-//! Rules on events and facts, and what they cause: examples 1 to 12 and 15 to 18, and 23.
+//! Rules on events and facts, and what they cause: examples 1 to 12 and 15 to 18, 23 and 27.
 
 use crate::support::World;
 
@@ -405,6 +405,30 @@ fn example_18_a_failing_action_does_not_stop_the_rule() {
     );
     assert_eq!(world.facts(), ["soft:next = 1 v1 rule", "hard:1 = 1 v1 rule", "hard:3 = 1 v1 rule"]);
     assert_eq!(world.engine.stats().rules_executed, 2);
+}
+
+#[test]
+fn example_27_a_slow_service_holds_up_nothing() {
+    let mut world = World::new();
+    // Its owner would feed the answer in later.
+    let slow = |_: &str, _: &[noex_json::Value]| Ok(noex_json::Value::Null);
+    world.engine.register_service("s", Box::new(slow));
+    for i in 0..10 {
+        world.rule(&format!(
+            r#"{{"id":"slow{i}","trigger":{{"type":"event","topic":"slow"}},
+                "actions":[{{"type":"call_service","service":"s","method":"slow","args":[]}}]}}"#
+        ));
+    }
+    world.rule(
+        r#"{"id":"fast","trigger":{"type":"event","topic":"fast"},
+            "actions":[{"type":"set_fact","key":"fast","value":1}]}"#,
+    );
+    world.emit("slow", "{}");
+    world.emit("fast", "{}");
+    world.advance(200);
+    assert_eq!(world.events(), ["+0 slow {} api", "+0 fast {} api"]);
+    assert_eq!(world.facts(), ["fast = 1 v1 rule"]);
+    assert_eq!(world.counts(), [2, 11, 0, 11, 1]);
 }
 
 #[test]

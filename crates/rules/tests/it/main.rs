@@ -1,6 +1,7 @@
 //! The engine from outside: the worked examples of its description, its limits, and its laws over random inputs.
 
 mod admin;
+mod backward;
 mod chains;
 mod conditions;
 mod groups;
@@ -11,4 +12,5 @@ mod support;
 mod temporal;
 mod temporal_model;
 mod timers;
+mod versions;
 mod wire;

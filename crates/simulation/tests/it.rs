@@ -1,0 +1,25 @@
+//! A short campaign, and that a seed repeats.
+
+#![forbid(unsafe_code)]
+
+use noex_simulation::run;
+use std::time::Duration;
+
+#[test]
+fn twenty_seeds_keep_every_invariant() {
+    for seed in 0..20 {
+        let outcome = run(seed, Duration::from_secs(8));
+        if let Some(failure) = outcome.failure {
+            panic!("seed {seed}: {}\n{}", failure.violation, failure.trace.join("\n"));
+        }
+        assert!(outcome.messages > 0 && outcome.rests > 0, "seed {seed} does nothing");
+    }
+}
+
+#[test]
+fn a_seed_repeats_to_the_byte() {
+    for seed in [1, 6, 11] {
+        let span = Duration::from_secs(6);
+        assert_eq!(run(seed, span), run(seed, span));
+    }
+}
