@@ -64,7 +64,7 @@ impl Connection {
     pub fn drop_events(&mut self, subscription: SubId, count: u64) {
         let Some(live) = self.subscriptions.get_mut(subscription) else { return };
         let Stream::Events { dropped, .. } = &mut live.stream else { return };
-        *dropped += count;
+        *dropped = dropped.saturating_add(count);
         if live.announced {
             self.subscriptions.defer(subscription);
         }
