@@ -22,8 +22,8 @@ const BUCKET: &str = "load_slow";
 const RECORDS: u64 = 100;
 const RECORD_BYTES: usize = 950;
 const PERIOD: Duration = Duration::from_millis(10);
-/// Below the default heartbeat interval, so that the silent subscriber is not taken for dead.
-const SECONDS_MAX: f64 = 25.0;
+/// Below the default heartbeat interval and timeout together, so that the silent subscriber is not taken for dead.
+const SECONDS_MAX: f64 = 35.0;
 /// How long the final state may take once the subscriber reads again.
 const CATCH_UP: Duration = Duration::from_secs(10);
 /// Writes per memory reading.
