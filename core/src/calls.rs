@@ -143,8 +143,8 @@ pub enum RulesCall {
     ValidateRule { rule: Object },
 }
 
-/// A question about the server itself.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// A question about the server itself, or an order to it.
+#[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ServerCall {
     /// Counters and what is configured.
@@ -153,4 +153,121 @@ pub enum ServerCall {
     Connections,
     /// Whether the server works.
     Health,
+    /// Revoke a user.
+    RevokeSession {
+        /// The user.
+        user_id: String,
+    },
+    /// Revoke every user with an open session that matches all that is given.
+    RevokeSessions {
+        /// The user; `None` = any.
+        user_id: Option<String>,
+        /// Role that the session has; `None` = any.
+        role: Option<String>,
+    },
+    /// Let a revoked user log in again.
+    Unrevoke {
+        /// The user.
+        user_id: String,
+    },
+}
+
+/// A call of the built-in identity management. Fields have been checked for their form only.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "members carry the names of the protocol's fields")]
+#[non_exhaustive]
+pub enum IdentityCall {
+    Login { username: String, password: String },
+    LoginWithSecret { secret: String },
+    Logout,
+    RefreshSession,
+    CreateUser { user: NewUser },
+    GetUser { user_id: String },
+    UpdateUser { user_id: String, changes: UserChanges },
+    DeleteUser { user_id: String },
+    ListUsers { page: u64, page_size: u64 },
+    EnableUser { user_id: String },
+    DisableUser { user_id: String },
+    ChangePassword { user_id: String, current_password: String, new_password: String },
+    ResetPassword { user_id: String, new_password: String },
+    CreateRole { name: String, description: Option<String>, permissions: Vec<Value> },
+    UpdateRole { role_id: String, description: Option<Option<String>>, permissions: Option<Vec<Value>> },
+    DeleteRole { role_id: String },
+    ListRoles,
+    AssignRole { user_id: String, role_name: String },
+    RemoveRole { user_id: String, role_name: String },
+    GetUserRoles { user_id: String },
+    Grant { subject: Subject, resource: ResourceName, operations: Vec<Value> },
+    Revoke { subject: Subject, resource: ResourceName, operations: Option<Vec<Value>> },
+    GetAcl { resource: ResourceName },
+    MyAccess,
+    GetOwner { resource: ResourceName },
+    TransferOwner { resource: ResourceName, new_owner_id: String },
+}
+
+/// Fields of `identity.createUser`; those of a wrong type count as absent.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[expect(missing_docs, reason = "members carry the names of the protocol's fields")]
+pub struct NewUser {
+    pub username: String,
+    pub password: String,
+    pub display_name: Option<String>,
+    pub email: Option<String>,
+    pub enabled: Option<bool>,
+    pub metadata: Option<Object>,
+}
+
+/// Fields of `identity.updateUser`. Outer `None` = not named in the request; inner `None` = to be cleared.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[expect(missing_docs, reason = "members carry the names of the protocol's fields")]
+pub struct UserChanges {
+    pub display_name: Option<Option<String>>,
+    pub email: Option<Option<String>>,
+    pub metadata: Option<Object>,
+}
+
+/// Whom an entry of an access list is about, as the request says it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Subject {
+    /// `user` or `role`, not yet checked.
+    pub kind: String,
+    /// Id of the user or role.
+    pub id: String,
+}
+
+/// What an access list or an ownership is about, as the request says it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ResourceName {
+    /// `bucket`, `topic`, `procedure`, `query`; not yet checked.
+    pub kind: String,
+    /// Name of the resource.
+    pub name: String,
+}
+
+/// A call of the procedures.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "members carry the names of the protocol's fields")]
+#[non_exhaustive]
+pub enum ProceduresCall {
+    Register { procedure: Object },
+    Unregister { name: String },
+    Update { name: String, updates: Object },
+    Get { name: String },
+    List,
+    Call { name: String, input: Option<Value> },
+}
+
+/// Which entries of the audit log are asked for; `None` = all.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[expect(missing_docs, reason = "members carry the names of the protocol's fields")]
+pub struct AuditQuery {
+    pub user_id: Option<String>,
+    pub operation: Option<String>,
+    /// True = successes only, false = errors only.
+    pub success: Option<bool>,
+    /// First time in ms since the Unix epoch.
+    pub from: Option<f64>,
+    /// Last time in ms since the Unix epoch.
+    pub to: Option<f64>,
+    pub limit: Option<u64>,
 }

@@ -1,6 +1,8 @@
 //! Work that the machine cannot do itself, and how it is answered.
 
-use crate::{Refusal, RulesCall, ServerCall, Session, StoreCall, SubId};
+use crate::{
+    AuditQuery, IdentityCall, ProceduresCall, Refusal, RulesCall, ServerCall, Session, StoreCall, SubId,
+};
 use alloc::{string::String, sync::Arc};
 use noex_json::Value;
 
@@ -35,6 +37,27 @@ pub enum Effect {
         token: OpToken,
         /// The question.
         call: ServerCall,
+    },
+    /// Call the identity management; answer with `reply_identity`. Later requests wait for the answer.
+    Identity {
+        /// To be consumed by the answer.
+        token: IdentityToken,
+        /// The call.
+        call: IdentityCall,
+    },
+    /// Call a procedure or administer procedures; answer with `reply`.
+    Procedures {
+        /// To be consumed by the answer.
+        token: OpToken,
+        /// The call.
+        call: ProceduresCall,
+    },
+    /// Look into the audit log; answer with `reply`.
+    Audit {
+        /// To be consumed by the answer.
+        token: OpToken,
+        /// What is asked for.
+        query: AuditQuery,
     },
     /// Watch something; answer with `reply_subscribe`, then send each change with `push_result` or `push_event`.
     /// Changes may be sent before the answer too: they are held back until the client knows the subscription.
@@ -80,6 +103,11 @@ pub enum Source {
 #[derive(Debug, Eq, PartialEq)]
 #[must_use = "an unanswered operation holds its place in the order of replies"]
 pub struct OpToken(pub(crate) u64);
+
+/// An unanswered call of the identity management.
+#[derive(Debug, Eq, PartialEq)]
+#[must_use = "an unanswered call holds up all later requests"]
+pub struct IdentityToken(pub(crate) u64);
 
 /// An unanswered login.
 #[derive(Debug, Eq, PartialEq)]

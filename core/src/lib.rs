@@ -47,10 +47,15 @@ mod shared;
 mod subscriptions;
 mod time;
 
-pub use calls::{Aggregate, RulesCall, ServerCall, StoreCall, StoreOperation};
+pub use calls::{
+    Aggregate, AuditQuery, IdentityCall, NewUser, ProceduresCall, ResourceName, RulesCall, ServerCall,
+    StoreCall, StoreOperation, Subject, UserChanges,
+};
 pub use config::{AuthMode, Backpressure, Config, HeartbeatConfig, HeartbeatMode, TokenMode};
 pub use connection::{Connection, Message, Peer};
-pub use effect::{AuthToken, Body, CloseReason, Denied, Effect, OpToken, Source, SubscribeToken};
+pub use effect::{
+    AuthToken, Body, CloseReason, Denied, Effect, IdentityToken, OpToken, Source, SubscribeToken,
+};
 pub use frame::{Frame, Text};
 pub use limiter::{RateLimit, RateLimited, RateLimiter, RefusalVerdict};
 pub use operation::{Operation, Tier};

@@ -20,6 +20,7 @@ mod admin;
 mod collation;
 mod commit;
 mod index;
+mod journal;
 mod key;
 mod plan;
 mod queries;
@@ -36,6 +37,7 @@ mod views;
 
 pub use commit::{Change, Commit};
 pub use error::{ConflictReason, Issue, StoreError};
+pub use journal::{Image, Journal, JournalDone, JournalEntry, JournalError, StoredBucket};
 pub use query::Function;
 pub use read::{Answer, Page, PreparedRead, ReadRequest};
 pub use record::Record;
