@@ -18,7 +18,7 @@ mod pipeline;
 
 use crate::{
     AuthMode, AuthToken, Body, CloseReason, Config, Denied, Effect, Frame, Instant, Now, OpToken, Refusal,
-    Session, Shared, SubscribeToken, Text, Update,
+    ResultMode, Session, Shared, SubscribeToken, Text, Update,
     frame::{self, Data},
     heartbeat::{Beat, Heartbeat},
     outbox::{Outbox, Replies},
@@ -288,14 +288,17 @@ impl Connection {
         let Some(id) = self.replies.id(number) else { return };
         match outcome {
             Ok(update) => {
-                let text = frame::subscribed(id, subscription, update.data.clone());
-                if let Some(Stream::Results { sent, latest, .. }) =
+                let mut version = None;
+                let data = update.data.clone();
+                if let Some(Stream::Results { mode, sent, latest, .. }) =
                     self.subscriptions.get_mut(subscription).map(|live| &mut live.stream)
                 {
+                    version = Some(update.version).filter(|_| *mode == ResultMode::Delta);
                     // A push that overtook the answer must not bring back an older state.
                     latest.take_if(|latest| latest.version <= update.version);
                     *sent = Some(update);
                 }
+                let text = frame::subscribed(id, subscription, version, data);
                 self.replies.fill(number, text, Some(subscription));
                 self.release_replies(now, shared);
             }

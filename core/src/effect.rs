@@ -1,7 +1,8 @@
 //! Work that the machine cannot do itself, and how it is answered.
 
 use crate::{
-    AuditQuery, IdentityCall, ProceduresCall, Refusal, RulesCall, ServerCall, Session, StoreCall, SubId,
+    AuditQuery, IdentityCall, ProceduresCall, Refusal, ResultMode, RulesCall, ServerCall, Session, StoreCall,
+    SubId,
 };
 use alloc::{string::String, sync::Arc};
 use noex_json::Value;
@@ -91,6 +92,8 @@ pub enum Source {
         query: String,
         /// Parameters; `None` = none.
         params: Option<Value>,
+        /// Whether updates are worth more with their deltas.
+        mode: ResultMode,
     },
     /// Events whose topic matches a pattern.
     Events {

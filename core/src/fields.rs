@@ -1,6 +1,8 @@
 //! Checks of request fields, in the order of the protocol's tables, and the building of typed calls.
 
-use crate::{Aggregate, Config, Operation, Refusal, RulesCall, StoreCall, StoreOperation, request::Members};
+use crate::{
+    Aggregate, Config, Operation, Refusal, ResultMode, RulesCall, StoreCall, StoreOperation, request::Members,
+};
 use alloc::{borrow::Cow, format, string::String, vec::Vec};
 use noex_json::{Object, Raw, Value, scan_array, utf16_len};
 
@@ -71,6 +73,16 @@ impl<'a, 'm> Fields<'a, 'm> {
         self.members.get(field).and_then(Raw::as_number).and_then(positive_integer).ok_or_else(|| {
             Refusal::validation(format!("Missing or invalid \"{field}\": expected positive integer"))
         })
+    }
+
+    /// What a subscriber wants to be sent; absent = whole results.
+    pub(crate) fn result_mode(&self) -> Checked<ResultMode> {
+        let Some(raw) = self.members.get("mode") else { return Ok(ResultMode::Full) };
+        match raw.to_value().as_str() {
+            Some("full") => Ok(ResultMode::Full),
+            Some("delta") => Ok(ResultMode::Delta),
+            _ => Err(Refusal::validation("Invalid \"mode\": expected \"full\" or \"delta\"")),
+        }
     }
 
     fn key(&self) -> Checked<Value> {

@@ -143,11 +143,20 @@ pub(crate) fn result(id: &RequestId, data: Option<Data>) -> Text {
     }
 }
 
-pub(crate) fn subscribed(id: &RequestId, subscription: SubId, data: Option<Arc<str>>) -> Text {
+/// Answers a subscribe; `version` is shown to those who are sent changes.
+pub(crate) fn subscribed(
+    id: &RequestId,
+    subscription: SubId,
+    version: Option<u64>,
+    data: Option<Arc<str>>,
+) -> Text {
     let mut head = String::with_capacity(id.as_str().len() + 96);
     head.push_str("{\"id\":");
     head.push_str(id.as_str());
     let _ = write!(head, ",\"type\":\"result\",\"data\":{{\"subscriptionId\":\"{subscription}\"");
+    if let Some(version) = version {
+        let _ = write!(head, ",\"version\":{version}");
+    }
     if let Some(data) = data {
         head.push_str(",\"data\":");
         Text::with_body(head, data, "}}")
@@ -176,21 +185,54 @@ pub(crate) fn error(id: &RequestId, refusal: &Refusal, expose_details: bool) -> 
     Text::new(text)
 }
 
+/// A state of a query that a subscriber is caught up with: `data` of a request for it.
+pub(crate) fn snapshot(id: &RequestId, version: u64, data: Option<Arc<str>>) -> Text {
+    let mut head = String::with_capacity(id.as_str().len() + 96);
+    head.push_str("{\"id\":");
+    head.push_str(id.as_str());
+    let _ = write!(head, ",\"type\":\"result\",\"data\":{{\"version\":{version}");
+    if let Some(data) = data {
+        head.push_str(",\"data\":");
+        Text::with_body(head, data, "}}")
+    } else {
+        head.push_str("}}");
+        Text::new(head)
+    }
+}
+
 pub(crate) fn push_result(subscription: SubId, data: Option<Arc<str>>) -> Text {
-    push("subscription", subscription, data)
+    push("subscription", subscription, None, "data", data)
+}
+
+/// A whole result for those who are sent changes.
+pub(crate) fn push_version(subscription: SubId, version: u64, data: Option<Arc<str>>) -> Text {
+    push("subscription", subscription, Some(version), "data", data)
+}
+
+pub(crate) fn push_delta(subscription: SubId, changes: Arc<str>) -> Text {
+    push("subscription", subscription, None, "delta", Some(changes))
 }
 
 pub(crate) fn push_event(subscription: SubId, event: Arc<str>) -> Text {
-    push("event", subscription, Some(event))
+    push("event", subscription, None, "data", Some(event))
 }
 
-fn push(channel: &str, subscription: SubId, data: Option<Arc<str>>) -> Text {
+fn push(
+    channel: &str,
+    subscription: SubId,
+    version: Option<u64>,
+    member: &str,
+    data: Option<Arc<str>>,
+) -> Text {
     let inline = data.as_ref().map_or(0, |d| if d.len() <= INLINE_BYTES_MAX { d.len() } else { 0 });
     let mut head = String::with_capacity(96 + inline);
     let _ =
         write!(head, "{{\"type\":\"push\",\"channel\":\"{channel}\",\"subscriptionId\":\"{subscription}\"");
+    if let Some(version) = version {
+        let _ = write!(head, ",\"version\":{version}");
+    }
     if let Some(data) = data {
-        head.push_str(",\"data\":");
+        let _ = write!(head, ",\"{member}\":");
         Text::with_body(head, data, "}")
     } else {
         head.push('}');

@@ -63,5 +63,5 @@ pub use permissions::{PermissionRule, Permissions, pattern_matches};
 pub use refusal::{Code, Refusal};
 pub use session::Session;
 pub use shared::{LimitKey, Shared, Solitary};
-pub use subscriptions::{Delivery, EndReason, SubId, Update};
+pub use subscriptions::{Delivery, Delta, EndReason, ResultMode, SubId, Update};
 pub use time::{Instant, Now};

@@ -91,6 +91,7 @@ operations! {
     StoreStats "store.stats" READ;
     StoreSubscribe "store.subscribe" READ;
     StoreUnsubscribe "store.unsubscribe" READ;
+    StoreSnapshot "store.snapshot" READ;
     StoreTransaction "store.transaction" WRITE;
     StoreDefineBucket "store.defineBucket" ADMIN;
     StoreDropBucket "store.dropBucket" ADMIN;
@@ -179,8 +180,8 @@ mod tests {
 
     #[test]
     fn the_table_is_closed_and_complete() {
-        // 84 operations of the protocol and five of ours.
-        assert_eq!(Operation::ALL.len(), 89);
+        // 84 operations of the protocol and six of ours.
+        assert_eq!(Operation::ALL.len(), 90);
         for operation in Operation::ALL {
             assert_eq!(Operation::by_name(operation.name()), Some(*operation));
         }

@@ -232,7 +232,9 @@ fn resource_of<'a>(operation: Option<Operation>, members: &Members<'a>, shared: 
             let bucket = shared.bucket_of_query(&query);
             return Resource::Query(query, bucket);
         }
-        O::StoreUnsubscribe | O::RulesUnsubscribe | O::StoreBuckets => return Resource::Unrestricted,
+        O::StoreUnsubscribe | O::RulesUnsubscribe | O::StoreSnapshot | O::StoreBuckets => {
+            return Resource::Unrestricted;
+        }
         O::StoreDefineBucket
         | O::StoreDropBucket
         | O::StoreUpdateBucket

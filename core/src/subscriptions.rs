@@ -33,6 +33,35 @@ pub struct Update {
     pub version: u64,
     /// The result as JSON text; `None` = no value.
     pub data: Option<Arc<str>>,
+    /// What is new since an earlier version, if that is known; of use to subscriptions that asked for changes.
+    pub delta: Option<Delta>,
+}
+
+impl Update {
+    /// Makes an update that is told in whole.
+    #[must_use]
+    pub fn whole(version: u64, data: Option<Arc<str>>) -> Self {
+        Self { version, data, delta: None }
+    }
+}
+
+/// The way from one state of a query's result to a later one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Delta {
+    /// Version to which the changes apply; applying them gives the version of the update.
+    pub from: u64,
+    /// The changes as JSON text, versions included: the `delta` of a push.
+    pub changes: Arc<str>,
+}
+
+/// What a subscriber of a query is sent.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum ResultMode {
+    /// Each result in whole.
+    #[default]
+    Full,
+    /// Changes where possible, otherwise results in whole; both with their versions.
+    Delta,
 }
 
 /// Why the server ended a subscription.
@@ -99,7 +128,7 @@ pub(crate) struct Subscription {
 #[derive(Debug)]
 pub(crate) enum Stream {
     /// Results of a query; only the latest matters.
-    Results { query: String, sent: Option<Update>, latest: Option<Update> },
+    Results { query: String, mode: ResultMode, sent: Option<Update>, latest: Option<Update> },
     /// Events; each matters, up to a limit.
     Events { pattern: String, kept: VecDeque<Arc<str>>, dropped: u64 },
 }

@@ -4,7 +4,9 @@
 //! only the latest is remembered. So intermediate states may be skipped, the final state never is.
 
 use super::Connection;
-use crate::{Delivery, Effect, EndReason, Frame, Now, Shared, SubId, Update, frame, subscriptions::Stream};
+use crate::{
+    Delivery, Effect, EndReason, Frame, Now, ResultMode, Shared, SubId, Update, frame, subscriptions::Stream,
+};
 use alloc::sync::Arc;
 
 impl Connection {
@@ -169,15 +171,24 @@ impl Connection {
     /// Sends the latest result if it differs from the last one sent.
     fn send_latest(&mut self, subscription: SubId) -> Delivery {
         let Some(live) = self.subscriptions.get_mut(subscription) else { return Delivery::Unknown };
-        let Stream::Results { sent, latest, .. } = &mut live.stream else { return Delivery::Unknown };
+        let Stream::Results { mode, sent, latest, .. } = &mut live.stream else { return Delivery::Unknown };
         let Some(update) = latest.take() else { return Delivery::Unchanged };
-        let unchanged = sent.as_ref().is_some_and(|sent| sent.data == update.data);
-        let data = update.data.clone();
-        *sent = Some(update);
-        if unchanged {
-            return Delivery::Unchanged;
-        }
-        self.outbox.push(Frame::Text(frame::push_result(subscription, data)));
+        let Update { version, data, delta } = update;
+        let known = sent.as_ref();
+        let text = match mode {
+            ResultMode::Full if known.is_some_and(|known| known.data == data) => None,
+            ResultMode::Full => Some(frame::push_result(subscription, data.clone())),
+            // An update that was skipped leaves a gap; the whole result closes it.
+            ResultMode::Delta => Some(match delta {
+                Some(delta) if known.is_some_and(|known| known.version == delta.from) => {
+                    frame::push_delta(subscription, delta.changes)
+                }
+                _ => frame::push_version(subscription, version, data.clone()),
+            }),
+        };
+        *sent = Some(Update::whole(version, data));
+        let Some(text) = text else { return Delivery::Unchanged };
+        self.outbox.push(Frame::Text(text));
         Delivery::Queued
     }
 }

@@ -157,6 +157,7 @@ impl Connection {
             O::ServerConnections => self.ask_server(id, ServerCall::Connections),
             O::ServerHealth => self.ask_server(id, ServerCall::Health),
             O::StoreSubscribe | O::RulesSubscribe => self.subscribe(shared, id, operation, members),
+            O::StoreSnapshot => self.snapshot(id, members),
             O::StoreUnsubscribe | O::RulesUnsubscribe => self.unsubscribe(shared, id, operation, members),
             _ => self.call(id, operation, members),
         }
@@ -236,9 +237,10 @@ impl Connection {
         }
         let fields = Fields::new(members, &self.config);
         let checked = if operation == Operation::StoreSubscribe {
-            fields.name("query").map(|query| {
-                let stream = Stream::Results { query: query.clone(), sent: None, latest: None };
-                (Source::Query { query, params: fields.any("params") }, stream)
+            fields.name("query").and_then(|query| {
+                let mode = fields.result_mode()?;
+                let stream = Stream::Results { query: query.clone(), mode, sent: None, latest: None };
+                Ok((Source::Query { query, params: fields.any("params"), mode }, stream))
             })
         } else {
             fields.name("pattern").map(|pattern| {
@@ -257,6 +259,22 @@ impl Connection {
                 let token = SubscribeToken(self.replies.open(id), subscription);
                 self.effects.push_back(Effect::Subscribe { token, subscription, source });
             }
+        }
+    }
+
+    /// Answers with the result that the client should have, for one that lost track of the changes.
+    fn snapshot(&mut self, id: RequestId, members: &Members<'_>) {
+        let name = match Fields::new(members, &self.config).text("subscriptionId") {
+            Ok(name) => name,
+            Err(refusal) => return self.answer_error(id, &refusal),
+        };
+        let live = SubId::parse(&name).and_then(|subscription| self.subscriptions.get_mut(subscription));
+        match live.map(|live| &live.stream) {
+            Some(Stream::Results { sent: Some(sent), .. }) => {
+                let text = frame::snapshot(&id, sent.version, sent.data.clone());
+                self.answer(id, text);
+            }
+            _ => self.answer_error(id, &no_subscription(&name)),
         }
     }
 
@@ -286,10 +304,13 @@ impl Connection {
         if found {
             self.answer_data(id, Data::Static("{\"unsubscribed\":true}"));
         } else {
-            let text = format!("Subscription \"{name}\" not found");
-            self.answer_error(id, &Refusal::new(Code::NotFound, text));
+            self.answer_error(id, &no_subscription(&name));
         }
     }
+}
+
+fn no_subscription(name: &str) -> Refusal {
+    Refusal::new(Code::NotFound, format!("Subscription \"{name}\" not found"))
 }
 
 /// The session as clients see it.

@@ -1,6 +1,7 @@
 //! Conversations with the connection state machine, and properties of it, through its public interface.
 
 mod closing;
+mod deltas;
 mod envelope;
 mod flow;
 mod heartbeat;

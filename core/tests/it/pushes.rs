@@ -202,7 +202,7 @@ fn only_newer_versions_are_pushed() {
     let Some(Effect::Subscribe { token, subscription, .. }) = connection.poll_effect() else {
         panic!("a subscribe leaves as an effect")
     };
-    let state = |version, data: &str| Update { version, data: Some(data.into()) };
+    let state = |version, data: &str| Update::whole(version, Some(data.into()));
     // An older push that overtakes the answer.
     assert_eq!(connection.push_result(subscription, state(4, "\"old\"")), Delivery::Deferred);
     connection.reply_subscribe(now, &shared, token, Ok(state(5, "5")));

@@ -349,7 +349,7 @@ impl StoreBackend for EmbeddedStore {
 }
 
 fn update(state: ViewState) -> Update {
-    Update { version: state.version, data: state.result }
+    Update::whole(state.version, state.result)
 }
 
 /// `{"name":…,"<what>":true}`.

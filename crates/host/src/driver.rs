@@ -459,6 +459,10 @@ impl<S, T: Timer> Drive<S, T> {
         }
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the enum may grow, and what is not known is reported"
+    )]
     fn execute(&mut self, now: Now, effect: Effect) {
         let hub = Arc::clone(&self.hub);
         match effect {
@@ -489,7 +493,7 @@ impl<S, T: Timer> Drive<S, T> {
             Effect::Subscribe { token, subscription, source } => {
                 self.executed = true;
                 let outcome = match (source, &self.member) {
-                    (Source::Query { query, params }, Some(member)) => {
+                    (Source::Query { query, params, .. }, Some(member)) => {
                         hub.subscribe(now, &member.entry, subscription, &query, params.as_ref())
                     }
                     (Source::Events { pattern }, Some(member)) => {

@@ -230,7 +230,7 @@ impl Hub {
         if outcome.is_err() {
             self.routes.remove(subscription);
         }
-        outcome.map(|()| Update { version: 0, data: None })
+        outcome.map(|()| Update::whole(0, None))
     }
 
     pub(crate) fn unsubscribe(&self, subscription: SubId) {

@@ -42,6 +42,10 @@ pub(crate) struct Host {
 
 impl Host {
     /// Executes an effect that must be executed. The answer is parked.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the enum may grow, and what is not known is reported"
+    )]
     pub(crate) fn execute(&mut self, now: Now, world: &World, connection: &mut Connection, effect: Effect) {
         let answer = match effect {
             Effect::Authenticate { token, credential } => {
@@ -91,7 +95,7 @@ impl Host {
             Source::Query { query, .. } => world.state(query).ok_or_else(|| {
                 Refusal::new(Code::QueryNotDefined, format!("Query \"{query}\" is not defined"))
             })?,
-            Source::Events { .. } => Update { version: 0, data: None },
+            Source::Events { .. } => Update::whole(0, None),
         };
         self.watched.insert(subscription, source);
         Ok(state)

@@ -98,7 +98,7 @@ impl World {
     /// Adds a query.
     #[must_use]
     pub fn query(self, name: &str, bucket: &str) -> Self {
-        let state = Update { version: 0, data: Some(r#"{"n":0}"#.into()) };
+        let state = Update::whole(0, Some(r#"{"n":0}"#.into()));
         self.queries.borrow_mut().insert(name.into(), Query { bucket: bucket.into(), state });
         self
     }
@@ -130,7 +130,7 @@ impl World {
     pub(crate) fn set_state(&self, query: &str, data: Option<Arc<str>>) -> Option<Update> {
         let mut queries = self.queries.borrow_mut();
         let query = queries.get_mut(query)?;
-        query.state = Update { version: query.state.version + 1, data };
+        query.state = Update::whole(query.state.version + 1, data);
         Some(query.state.clone())
     }
 
@@ -140,7 +140,7 @@ impl World {
         for (name, query) in self.queries.borrow_mut().iter_mut().filter(|(_, query)| query.bucket == bucket)
         {
             let version = query.state.version + 1;
-            query.state = Update { version, data: Some(format!(r#"{{"n":{version}}}"#).into()) };
+            query.state = Update::whole(version, Some(format!(r#"{{"n":{version}}}"#).into()));
             changed.push((name.clone(), query.state.clone()));
         }
         changed

@@ -330,7 +330,7 @@ impl Host {
             Call::ReplySubscribe(which, state) => self.reply_subscribe(*which, *state),
             Call::PushResult(which, version, choice) => {
                 let subscription = self.subscription(*which);
-                let update = Update { version: u64::from(*version), data: data(*choice) };
+                let update = Update::whole(u64::from(*version), data(*choice));
                 self.push(|connection| connection.push_result(subscription, update));
             }
             Call::PushEvent(which, choice) => {
@@ -369,7 +369,7 @@ impl Host {
     fn reply_subscribe(&mut self, which: u8, state: Option<(u8, u8)>) {
         let Some(token) = take(&mut self.subscribes, which) else { return };
         let outcome = state
-            .map(|(version, choice)| Update { version: u64::from(version), data: data(choice) })
+            .map(|(version, choice)| Update::whole(u64::from(version), data(choice)))
             .ok_or_else(|| Refusal::new(Code::QueryNotDefined, "gone"));
         self.connection.reply_subscribe(self.now, &self.shared, token, outcome);
     }

@@ -213,7 +213,7 @@ impl Bench {
             32..=35 => {
                 let (number, version) = (input.below(6) as u64, input.below(6) as u64);
                 let data = input.pick(&["1", "2", ""]);
-                let update = Update { version, data: Some(data.into()).filter(|_| !data.is_empty()) };
+                let update = Update::whole(version, Some(data.into()).filter(|_| !data.is_empty()));
                 let delivery = self.connection.push_result(SubId(number), update);
                 assert_eq!(delivery, self.model.push_result(number, version, data));
             }
@@ -343,9 +343,8 @@ impl Bench {
                 } else {
                     Some((input.below(4) as u64, input.pick(&["1", "2", ""])))
                 };
-                let outcome = state.map(|(version, data)| Update {
-                    version,
-                    data: Some(data.into()).filter(|_| !data.is_empty()),
+                let outcome = state.map(|(version, data)| {
+                    Update::whole(version, Some(data.into()).filter(|_| !data.is_empty()))
                 });
                 let outcome = outcome.ok_or_else(not_found);
                 self.connection.reply_subscribe(now, &self.shared, token, outcome);
