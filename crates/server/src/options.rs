@@ -102,6 +102,7 @@ fn store(config: &Config) -> StoreOptions {
         queries_max: config.limits.max_queries,
         // All three kinds of persistence count as enabled, as clients of older servers expect.
         persistence_enabled: true,
+        ..StoreOptions::default()
     }
 }
 

@@ -2,15 +2,12 @@
 
 use crate::error::StoreError;
 use crate::plan::Source;
-use crate::query::{QueryDefinition, QueryOptions};
+use crate::query::{QueryDefinition, QueryOptions, Shape};
 use crate::schema::Definition;
-use crate::stats::{number_of, object};
+use crate::stats::{QueryViews, ViewStats, number_of, object};
 use crate::store::{Store, warn};
-use crate::views::{
-    EndReason, Evaluated, Evaluation, Published, Subscribed, SubscriberId, ViewId, ViewKey, Views,
-};
+use crate::views::{EndReason, Evaluated, Evaluation, Published, Subscribed, SubscriberId, ViewId, ViewKey};
 use noex_json::{CompactString, Object, Value};
-use std::sync::Arc;
 
 /// Administration of buckets. Everything is checked first; what is refused leaves no trace.
 impl Store {
@@ -192,10 +189,19 @@ impl Store {
         Ok(view)
     }
 
-    fn evaluation(&self, view: ViewId, subscriber: Option<SubscriberId>) -> Option<Evaluation> {
-        let (bucket, query) = self.views.plan(view)?;
-        let source = Source::choose(self.tables.named(bucket)?, &query.filter);
-        Some(Views::evaluation(view, Arc::clone(query), source, self.lsn, subscriber))
+    fn evaluation(&mut self, view: ViewId, subscriber: Option<SubscriberId>) -> Option<Evaluation> {
+        let tables = &self.tables;
+        self.views.evaluation(view, self.lsn, subscriber, |bucket, query, count| {
+            let table = tables.named(bucket)?;
+            Some(match (query.shape(), count) {
+                (Shape::List { sort, .. }, Some(count)) => {
+                    Source::choose_first(table, &query.filter, sort, count)
+                }
+                (Shape::List { .. } | Shape::Scalar(..) | Shape::Groups { .. }, _) => {
+                    Source::choose(table, &query.filter)
+                }
+            })
+        })
     }
 
     /// Takes the next view whose result may have changed. To be called until there is none, after each call that may
@@ -228,6 +234,19 @@ impl Store {
     #[must_use]
     pub fn take_ended(&mut self) -> Vec<(SubscriberId, EndReason)> {
         self.views.take_ended()
+    }
+
+    /// Gives the work that keeping views up to date has taken, and how the views of each query are kept.
+    /// O(number of views).
+    #[must_use]
+    pub fn view_stats(&self) -> ViewStats {
+        let mut stats = self.views.stats();
+        for query in self.queries.iter().filter(|query| !query.views.is_empty()) {
+            let mut counts = QueryViews::new(query.definition.name.clone(), query.definition.shape().name());
+            query.views.values().for_each(|view| self.views.count_into(*view, &mut counts));
+            stats.queries.push(counts);
+        }
+        stats
     }
 
     fn end_view(&mut self, view: ViewId, reason: EndReason) {

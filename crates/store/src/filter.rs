@@ -5,6 +5,7 @@
 //! Source: the store specification, section 9, decisions E-5, E-7, E-13 and E-17, defects D-3 and D-19.
 
 mod compile;
+mod demand;
 mod params;
 mod test;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use noex_json::{CompactString, Object, Value};
 use std::ops::Bound;
 use test::Test;
 
+pub(crate) use demand::{Demand, Point, Ranges};
 pub(crate) use params::{Params, member as param, placeholders};
 
 /// A compiled filter.
@@ -110,6 +112,11 @@ impl Filter {
             }
         }
         found
+    }
+
+    /// Lists necessary conditions by which an index of filters can find this one.
+    pub(crate) fn demands(&self) -> Vec<Demand<'_>> {
+        self.root.demands()
     }
 
     /// Lists the fields that the filter looks at.

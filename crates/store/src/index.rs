@@ -160,6 +160,26 @@ impl Index {
         Some(found)
     }
 
+    /// Tells whether all values are numbers, or all are strings: then the order of the index is that of lists.
+    pub(crate) fn has_one_class(&self) -> bool {
+        self.others == 0 && (self.numbers == 0 || self.strings == 0)
+    }
+
+    /// Gives the number of records whose value is not nullish.
+    pub(crate) fn len(&self) -> usize {
+        self.numbers + self.strings + self.others
+    }
+
+    /// Iterates over the records by value, least first or greatest first.
+    pub(crate) fn postings(&self, descending: bool) -> impl Iterator<Item = &Posting> {
+        let (up, down) = if descending {
+            (None, Some(self.postings.values().rev()))
+        } else {
+            (Some(self.postings.values()), None)
+        };
+        up.into_iter().flatten().chain(down.into_iter().flatten())
+    }
+
     fn count_mut(&mut self, value: &Value) -> &mut usize {
         match value {
             Value::Number(number) if !number.is_nan() => &mut self.numbers,

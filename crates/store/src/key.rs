@@ -60,8 +60,15 @@ impl Hash for Real {
 }
 
 /// Text ordered by UTF-16 code units.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub(crate) struct Text(CompactString);
+
+impl Text {
+    /// Wraps a text.
+    pub(crate) fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+}
 
 impl PartialOrd for Text {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {

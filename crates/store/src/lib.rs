@@ -41,7 +41,7 @@ pub use journal::{Image, Journal, JournalDone, JournalEntry, JournalError, Store
 pub use query::Function;
 pub use read::{Answer, Page, PreparedRead, ReadRequest};
 pub use record::Record;
-pub use stats::{BucketCounts, BucketStats, StoreStats};
+pub use stats::{BucketCounts, BucketStats, QueryViews, StoreStats, ViewCounters, ViewStats};
 pub use store::{DuplicateInsert, Operation, OperationResult, Store, StoreOptions};
 pub use transaction::Random;
-pub use views::{EndReason, Evaluated, Evaluation, Published, Subscribed, SubscriberId, ViewState};
+pub use views::{EndReason, Evaluated, Evaluation, Published, Rerun, Subscribed, SubscriberId, ViewState};

@@ -16,10 +16,13 @@ use crate::{
     error::StoreError,
     filter::{Filter, Params},
 };
-use noex_json::{CompactString, Object, Value, text_form, write_number, write_string, write_value};
+use noex_json::{
+    CompactString, Object, Value, deep_equal, text_form, write_number, write_string, write_value,
+};
 use std::sync::Arc;
 
 pub use aggregate::Totals;
+pub(crate) use aggregate::{GroupWriter, group_key};
 pub use sort::{SortField, SortKey};
 pub use window::{Limit, Window};
 
@@ -58,7 +61,11 @@ pub struct QueryDefinition {
     /// Parameters that the filter uses, sorted.
     words: Vec<CompactString>,
     shape: Arc<Shape>,
+    output: Output,
 }
+
+/// Fields whose change can alter the result of a record that stays in it; `None` = all.
+type Output = Option<Arc<[CompactString]>>;
 
 /// What a query makes of the matching records.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,6 +98,7 @@ pub struct CompiledQuery {
     /// Which records take part.
     pub filter: Filter,
     shape: Arc<Shape>,
+    output: Output,
 }
 
 impl QueryDefinition {
@@ -151,7 +159,7 @@ impl QueryDefinition {
             }
             _ => Filter::all(),
         };
-        Ok(CompiledQuery { filter, shape: Arc::clone(&self.shape) })
+        Ok(CompiledQuery { filter, shape: Arc::clone(&self.shape), output: self.output.clone() })
     }
 }
 
@@ -191,7 +199,7 @@ impl CompiledQuery {
                     window.of(matching, |record| list.push(members(record), text(record)));
                 } else {
                     let keyed = matching.map(|record| (SortKey::of(sort, members(record)), record));
-                    for record in sort::window(sort, keyed, *window) {
+                    for record in sort::window(keyed, *window) {
                         list.push(members(record), text(record));
                     }
                 }
@@ -200,39 +208,72 @@ impl CompiledQuery {
         }
     }
 
-    /// Lists the fields whose change can alter the result of a record that stays in the view; `None` = all.
+    /// Lists the fields whose change can alter the result of a record that stays in it; `None` = all.
     #[must_use]
-    pub fn output_fields(&self) -> Option<Vec<CompactString>> {
-        let mut fields = match &*self.shape {
-            Shape::List { fields: None, .. } => return None,
-            Shape::List { sort, fields: Some(fields), .. } => {
+    pub fn output_fields(&self) -> Option<&[CompactString]> {
+        self.output.as_deref()
+    }
+
+    /// Tells whether the result can tell two versions of a record apart that both match.
+    pub(crate) fn shows(&self, old: &Object, new: &Object) -> bool {
+        self.output.as_deref().is_none_or(|fields| {
+            fields.iter().any(|field| match (old.get(field), new.get(field)) {
+                (Some(old), Some(new)) => !deep_equal(old, new),
+                (None, None) => false,
+                (None, Some(_)) | (Some(_), None) => true,
+            })
+        })
+    }
+}
+
+impl Shape {
+    /// Names the family of the shape, for statistics.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::List { window, .. } if window.needed().is_some() => "window",
+            Self::List { .. } => "list",
+            Self::Groups { .. } => "groups",
+            Self::Scalar(Function::Count, _) => "count",
+            Self::Scalar(Function::Sum, _) => "sum",
+            Self::Scalar(Function::Avg, _) => "avg",
+            Self::Scalar(Function::Min, _) => "min",
+            Self::Scalar(Function::Max, _) => "max",
+        }
+    }
+
+    fn output_fields(&self) -> Output {
+        let mut fields: Vec<CompactString> = match self {
+            Self::List { fields: None, .. } => return None,
+            Self::List { sort, fields: Some(fields), .. } => {
                 let sorted = sort.iter().map(|by| by.name.clone());
                 fields.iter().cloned().chain(sorted).collect()
             }
-            Shape::Scalar(Function::Count, _) => Vec::new(),
-            Shape::Scalar(_, field) => vec![field.clone()],
-            Shape::Groups { function: Function::Count, by, .. } => by.clone(),
-            Shape::Groups { field, by, .. } => by.iter().chain([field]).cloned().collect(),
+            Self::Scalar(Function::Count, _) => Vec::new(),
+            Self::Scalar(_, field) => vec![field.clone()],
+            Self::Groups { function: Function::Count, by, .. } => by.clone(),
+            Self::Groups { field, by, .. } => by.iter().chain([field]).cloned().collect(),
         };
         fields.sort_unstable();
         fields.dedup();
-        Some(fields)
+        Some(fields.into())
     }
 }
 
 /// Writes a list of records.
-struct ListWriter<'a> {
+pub(crate) struct ListWriter<'a> {
     fields: Option<&'a [CompactString]>,
     out: String,
 }
 
 impl<'a> ListWriter<'a> {
-    fn new(fields: Option<&'a [CompactString]>) -> Self {
+    /// Begins a list of whole records, or of some of their members.
+    pub(crate) fn new(fields: Option<&'a [CompactString]>) -> Self {
         Self { fields, out: String::from("[") }
     }
 
     /// Appends a record, given by its members and its own text.
-    fn push(&mut self, members: &Object, text: &str) {
+    pub(crate) fn push(&mut self, members: &Object, text: &str) {
         if self.out.len() > 1 {
             self.out.push(',');
         }
@@ -242,7 +283,8 @@ impl<'a> ListWriter<'a> {
         }
     }
 
-    fn finish(mut self) -> String {
+    /// Ends the list.
+    pub(crate) fn finish(mut self) -> String {
         self.out.push(']');
         self.out
     }

@@ -3,18 +3,22 @@
 //! A view whose filter demands equality is found by hash: all views that demand it of the same fields share one table
 //! from the hash of the wanted values to the views, so a write costs two probes per set of fields, however many
 //! parameter values are subscribed. Different values with equal hashes do no harm, because a candidate's complete
-//! filter is checked. All other views are tested one by one; those that can match nothing are never woken.
+//! filter is checked. A view that demands a range of a field is found in a tree of intervals, an alternative whose
+//! branches can all be found is registered under each. All other views are tested one by one; those that can match
+//! nothing are never woken.
 //! Source: the store specification, C.2.
 
+mod intervals;
 #[cfg(test)]
 mod tests;
 
-use crate::filter::{Filter, IndexableCondition};
-use crate::key::Real;
+use crate::filter::{Demand, Filter, Point, Ranges};
+use crate::key::{Real, Text};
 use crate::table::Hashing;
 use crate::views::ViewId;
 use hashbrown::HashMap;
-use noex_json::{CompactString, Object, Value};
+use intervals::Intervals;
+use noex_json::{CompactString, Object, Value, identical};
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -25,17 +29,21 @@ const FIELDS_MAX: usize = 3;
 const VALUES_MAX: usize = 4;
 /// At most so many combinations of values are registered per view.
 const COMBINATIONS_MAX: usize = 16;
+/// At most so many branches of an alternative are registered per view.
+const BRANCHES_MAX: usize = 16;
 
 /// Fields of which a view demands equality, sorted.
 type Fields = SmallVec<[CompactString; FIELDS_MAX]>;
 
 /// Where a view is registered.
 #[derive(Clone, Debug)]
-pub(crate) enum Route {
-    /// Nowhere: it matches no record.
-    Dead,
+enum Route {
     /// Under the hashes of the values that it wants.
     Equality(Fields, Vec<u64>),
+    /// In the trees of intervals of a field.
+    Range(CompactString, Ranges),
+    /// Under each branch.
+    Any(Vec<Route>),
     /// Among those that see every change.
     Residual,
 }
@@ -46,11 +54,19 @@ struct Signature {
     views: HashMap<u64, SmallVec<[ViewId; 2]>, Hashing>,
 }
 
+#[derive(Debug)]
+struct FieldRanges {
+    field: CompactString,
+    numbers: Intervals<Real>,
+    texts: Intervals<Text>,
+}
+
 /// The views of one bucket.
 #[derive(Debug)]
 pub(crate) struct Router {
     hashing: Hashing,
     signatures: Vec<Signature>,
+    ranges: Vec<FieldRanges>,
     residual: BTreeSet<ViewId>,
     /// All views, dead ones included.
     pub(crate) members: BTreeSet<ViewId>,
@@ -59,18 +75,71 @@ pub(crate) struct Router {
 impl Router {
     /// Makes an empty router.
     pub(crate) fn new(hashing: Hashing) -> Self {
-        Self { hashing, signatures: Vec::new(), residual: BTreeSet::new(), members: BTreeSet::new() }
+        Self {
+            hashing,
+            signatures: Vec::new(),
+            ranges: Vec::new(),
+            residual: BTreeSet::new(),
+            members: BTreeSet::new(),
+        }
     }
 
-    /// Chooses where a view with this filter is registered.
-    pub(crate) fn route(&self, filter: &Filter) -> Route {
-        if filter.is_none() {
-            return Route::Dead;
+    /// Registers a view; a filter that matches nothing leaves it unfindable.
+    pub(crate) fn add(&mut self, view: ViewId, filter: &Filter) {
+        self.members.insert(view);
+        if !filter.is_none() {
+            let route = self.route(&filter.demands());
+            self.register(view, &route);
         }
-        let conditions = filter.indexable();
-        let mut equalities: Vec<(&str, &[Value])> = Vec::new();
-        for condition in &conditions {
-            if let IndexableCondition::OneOf(field, values) = condition
+    }
+
+    /// Removes a view that was registered with this filter.
+    pub(crate) fn remove(&mut self, view: ViewId, filter: &Filter) {
+        self.members.remove(&view);
+        if !filter.is_none() {
+            let route = self.route(&filter.demands());
+            self.unregister(view, &route);
+        }
+    }
+
+    /// Chooses where a view with these demands is registered; the same demands give the same route.
+    fn route(&self, demands: &[Demand<'_>]) -> Route {
+        if let Some(route) = self.equality(demands) {
+            return route;
+        }
+        let ranges = || {
+            demands.iter().filter_map(|demand| match demand {
+                Demand::Within(field, ranges) => Some((*field, ranges)),
+                Demand::OneOf(..) | Demand::Any(_) => None,
+            })
+        };
+        let range = ranges().find(|(_, ranges)| ranges.is_bounded()).or_else(|| ranges().next());
+        if let Some((field, ranges)) = range {
+            return Route::Range(field.into(), ranges.clone());
+        }
+        for demand in demands {
+            let Demand::Any(branches) = demand else { continue };
+            let mut routes = Vec::new();
+            for branch in branches {
+                let route = self.route(branch);
+                if let Route::Any(nested) = route {
+                    routes.extend(nested);
+                } else {
+                    routes.push(route);
+                }
+            }
+            if routes.len() <= BRANCHES_MAX && !routes.iter().any(|route| matches!(route, Route::Residual)) {
+                return Route::Any(routes);
+            }
+        }
+        Route::Residual
+    }
+
+    /// Chooses the fields of a signature; `None` if there is no equality.
+    fn equality(&self, demands: &[Demand<'_>]) -> Option<Route> {
+        let mut equalities: Vec<(&str, &[Option<&Value>])> = Vec::new();
+        for demand in demands {
+            if let Demand::OneOf(field, values) = demand
                 && values.len() <= VALUES_MAX
                 && !equalities.iter().any(|(other, _)| other == field)
             {
@@ -88,41 +157,51 @@ impl Router {
             fits
         });
         if equalities.is_empty() {
-            return Route::Residual;
+            return None;
         }
         equalities.sort_by_key(|(field, _)| *field);
-        let mut tuples: Vec<Vec<&Value>> = vec![Vec::new()];
+        let mut tuples: Vec<Vec<Option<&Value>>> = vec![Vec::new()];
         for (_, values) in &equalities {
             tuples = tuples
                 .iter()
-                .flat_map(|tuple| values.iter().map(|value| tuple.iter().copied().chain([value]).collect()))
+                .flat_map(|tuple| values.iter().map(|value| tuple.iter().copied().chain([*value]).collect()))
                 .collect();
         }
         let mut hashes: Vec<u64> =
-            tuples.iter().filter_map(|tuple| self.hash(tuple.iter().map(|value| Some(*value)))).collect();
+            tuples.iter().filter_map(|tuple| self.hash(tuple.iter().copied())).collect();
         hashes.sort_unstable();
         hashes.dedup();
-        Route::Equality(equalities.iter().map(|(field, _)| CompactString::from(*field)).collect(), hashes)
+        let fields = equalities.iter().map(|(field, _)| CompactString::from(*field)).collect();
+        Some(Route::Equality(fields, hashes))
     }
 
-    /// Registers a view.
-    pub(crate) fn add(&mut self, view: ViewId, route: &Route) {
-        self.members.insert(view);
+    fn register(&mut self, view: ViewId, route: &Route) {
         match route {
-            Route::Dead => {}
             Route::Residual => {
                 self.residual.insert(view);
             }
+            Route::Any(routes) => routes.iter().for_each(|route| self.register(view, route)),
+            Route::Range(field, ranges) => {
+                let priority = self.hashing.hash_one(view);
+                if !self.ranges.iter().any(|of| of.field == *field) {
+                    let (numbers, texts) = (Intervals::default(), Intervals::default());
+                    self.ranges.push(FieldRanges { field: field.clone(), numbers, texts });
+                }
+                let Some(of) = self.ranges.iter_mut().find(|of| of.field == *field) else { return };
+                if let Some((low, high)) = ranges.numbers {
+                    of.numbers.insert(low, Some(high), view, priority);
+                }
+                if let Some((low, high)) = &ranges.texts {
+                    of.texts.insert(low.clone(), high.clone(), view, priority);
+                }
+            }
             Route::Equality(fields, hashes) => {
-                let at = match self.signatures.iter().position(|signature| signature.fields == *fields) {
-                    Some(at) => at,
-                    None => {
-                        let views = HashMap::with_hasher(self.hashing.clone());
-                        self.signatures.push(Signature { fields: fields.clone(), views });
-                        self.signatures.len() - 1
-                    }
-                };
-                let Some(signature) = self.signatures.get_mut(at) else { return };
+                if !self.signatures.iter().any(|signature| signature.fields == *fields) {
+                    let views = HashMap::with_hasher(self.hashing.clone());
+                    self.signatures.push(Signature { fields: fields.clone(), views });
+                }
+                let signature = self.signatures.iter_mut().find(|signature| signature.fields == *fields);
+                let Some(signature) = signature else { return };
                 for hash in hashes {
                     signature.views.entry(*hash).or_default().push(view);
                 }
@@ -130,20 +209,25 @@ impl Router {
         }
     }
 
-    /// Removes a view.
-    pub(crate) fn remove(&mut self, view: ViewId, route: &Route) {
-        self.members.remove(&view);
+    fn unregister(&mut self, view: ViewId, route: &Route) {
         match route {
-            Route::Dead => {}
             Route::Residual => {
                 self.residual.remove(&view);
             }
+            Route::Any(routes) => routes.iter().for_each(|route| self.unregister(view, route)),
+            Route::Range(field, ranges) => {
+                let Some(of) = self.ranges.iter_mut().find(|of| of.field == *field) else { return };
+                if let Some((low, _)) = &ranges.numbers {
+                    of.numbers.remove(low, view);
+                }
+                if let Some((low, _)) = &ranges.texts {
+                    of.texts.remove(low, view);
+                }
+                self.ranges.retain(|of| !of.numbers.is_empty() || !of.texts.is_empty());
+            }
             Route::Equality(fields, hashes) => {
-                let Some(at) = self.signatures.iter().position(|signature| signature.fields == *fields)
-                else {
-                    return;
-                };
-                let Some(signature) = self.signatures.get_mut(at) else { return };
+                let signature = self.signatures.iter_mut().find(|signature| signature.fields == *fields);
+                let Some(signature) = signature else { return };
                 for hash in hashes {
                     if let Some(views) = signature.views.get_mut(hash) {
                         views.retain(|other| *other != view);
@@ -152,37 +236,60 @@ impl Router {
                         }
                     }
                 }
-                if signature.views.is_empty() {
-                    self.signatures.swap_remove(at);
-                }
+                self.signatures.retain(|signature| !signature.views.is_empty());
             }
         }
     }
 
-    /// Appends the views that a change from `old` to `new` may concern to `out`; some perhaps twice.
-    pub(crate) fn candidates(&self, old: Option<&Object>, new: Option<&Object>, out: &mut Vec<ViewId>) {
+    /// Puts the views that a change from `old` to `new` may concern into `out`, each once; gives the number of
+    /// places looked at.
+    pub(crate) fn candidates(
+        &self,
+        old: Option<&Object>,
+        new: Option<&Object>,
+        out: &mut Vec<ViewId>,
+    ) -> u64 {
+        out.clear();
         out.extend(&self.residual);
+        let residual = out.len();
+        let mut probes = residual as u64;
         for signature in &self.signatures {
             let hash = |members: Option<&Object>| {
                 members.and_then(|members| self.hash(signature.fields.iter().map(|field| members.get(field))))
             };
             let (before, after) = (hash(old), hash(new));
             for hash in [before, after.filter(|hash| before != Some(*hash))].into_iter().flatten() {
+                probes += 1;
                 out.extend(signature.views.get(&hash).into_iter().flatten());
             }
         }
+        for of in &self.ranges {
+            let [before, after] =
+                [old, new].map(|members| members.and_then(|members| members.get(&of.field)));
+            let after = after.filter(|after| !identical(before, Some(after)));
+            for point in [before, after].into_iter().filter_map(Point::of) {
+                probes += point.number.map_or(0, |number| of.numbers.stab(&number, out));
+                probes += point.text.map_or(0, |text| of.texts.stab(&text, out));
+            }
+        }
+        if out.len() > residual.max(1) {
+            out.sort_unstable();
+            out.dedup();
+        }
+        probes
     }
 
     /// Hashes values so that identical ones agree; `None` if one of them is identical to nothing.
     fn hash<'a>(&self, values: impl Iterator<Item = Option<&'a Value>>) -> Option<u64> {
         let mut hasher = self.hashing.build_hasher();
         for value in values {
-            match value? {
-                Value::Null => 0_u8.hash(&mut hasher),
-                Value::Bool(flag) => (1_u8, flag).hash(&mut hasher),
-                Value::Number(number) => (2_u8, Real::new(*number)?).hash(&mut hasher),
-                Value::String(text) => (3_u8, text.as_str()).hash(&mut hasher),
-                Value::Array(_) | Value::Object(_) => return None,
+            match value {
+                None => 4_u8.hash(&mut hasher),
+                Some(Value::Null) => 0_u8.hash(&mut hasher),
+                Some(Value::Bool(flag)) => (1_u8, flag).hash(&mut hasher),
+                Some(Value::Number(number)) => (2_u8, Real::new(*number)?).hash(&mut hasher),
+                Some(Value::String(text)) => (3_u8, text.as_str()).hash(&mut hasher),
+                Some(Value::Array(_) | Value::Object(_)) => return None,
             }
         }
         Some(hasher.finish())

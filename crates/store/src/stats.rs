@@ -1,7 +1,9 @@
-//! Statistics of a store and of its buckets.
+//! Statistics of a store, of its buckets and of its views.
 
 use crate::record::number;
+use crate::views::Rerun;
 use noex_json::{CompactString, Object, Value, write_value};
+use std::collections::BTreeMap;
 
 /// Counts of a store.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,6 +92,138 @@ pub struct BucketStats {
     pub has_ttl: bool,
     /// Greatest number of records.
     pub size_max: Option<usize>,
+}
+
+/// Work done for views since the store was made.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct ViewCounters {
+    /// Changes of records in buckets with views.
+    pub changes: u64,
+    /// Places of predicate indexes looked at for them.
+    pub probes: u64,
+    /// Views that were found and whose filters were tested.
+    pub candidates: u64,
+    /// Those of them that the record matched, before or after.
+    pub transitions: u64,
+    /// Additions made to bring sums up to date.
+    pub additions: u64,
+    /// Results written from what is kept.
+    pub kept: u64,
+    /// States built for the first time.
+    pub builds: u64,
+    /// Limited lists read again because too few records were left.
+    pub refills: u64,
+    /// States built again for another reason.
+    pub rebuilds: u64,
+    /// Results evaluated from records without building a state.
+    pub reruns: u64,
+    /// Results that were new.
+    pub published: u64,
+    /// Results that equalled the last one and reached nobody.
+    pub suppressed: u64,
+}
+
+impl ViewCounters {
+    /// Counts a state that is being built.
+    pub(crate) fn count_build(&mut self, reason: Rerun) {
+        match reason {
+            Rerun::New => self.builds += 1,
+            Rerun::Drained => self.refills += 1,
+            Rerun::Constant | Rerun::Order | Rerun::Bulk | Rerun::Backlog | Rerun::Memory => {
+                self.rebuilds += 1;
+            }
+        }
+    }
+}
+
+/// How views are kept up to date.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ViewStats {
+    /// Work done.
+    pub counters: ViewCounters,
+    /// Number of views.
+    pub views: usize,
+    /// Memory that their states hold, in bytes (estimated).
+    pub state_bytes: usize,
+    /// Greatest memory that they may hold.
+    pub state_bytes_max: usize,
+    /// The queries that have views, in the order of their definition.
+    pub queries: Vec<QueryViews>,
+}
+
+/// The views of one query.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QueryViews {
+    /// Name of the query.
+    pub query: CompactString,
+    /// Family of its shape: `count`, `sum`, `avg`, `min`, `max`, `groups`, `list` or `window` (a list with a limit).
+    pub shape: &'static str,
+    /// Number of views: one for each set of parameters.
+    pub views: usize,
+    /// Number of subscriptions.
+    pub subscriptions: usize,
+    /// Views whose result is maintained change by change.
+    pub kept: usize,
+    /// Views whose state is being built.
+    pub building: usize,
+    /// Views that are evaluated from records, by the reason.
+    pub rerun: BTreeMap<Rerun, usize>,
+    /// Memory that the states hold, in bytes (estimated).
+    pub state_bytes: usize,
+}
+
+impl QueryViews {
+    pub(crate) fn new(query: CompactString, shape: &'static str) -> Self {
+        Self {
+            query,
+            shape,
+            views: 0,
+            subscriptions: 0,
+            kept: 0,
+            building: 0,
+            rerun: BTreeMap::new(),
+            state_bytes: 0,
+        }
+    }
+}
+
+impl ViewStats {
+    /// Gives the statistics as a JSON value.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        let counters = &self.counters;
+        let query = |of: &QueryViews| {
+            let rerun = of.rerun.iter().map(|(reason, views)| (reason.name().into(), number_of(*views)));
+            object([
+                ("query", Value::String(of.query.clone())),
+                ("shape", Value::from(of.shape)),
+                ("views", number_of(of.views)),
+                ("subscriptions", number_of(of.subscriptions)),
+                ("kept", number_of(of.kept)),
+                ("building", number_of(of.building)),
+                ("rerun", Value::Object(rerun.collect())),
+                ("stateBytes", number_of(of.state_bytes)),
+            ])
+        };
+        object([
+            ("views", number_of(self.views)),
+            ("stateBytes", number_of(self.state_bytes)),
+            ("stateBytesMax", number_of(self.state_bytes_max)),
+            ("changes", number(counters.changes)),
+            ("probes", number(counters.probes)),
+            ("candidates", number(counters.candidates)),
+            ("transitions", number(counters.transitions)),
+            ("additions", number(counters.additions)),
+            ("kept", number(counters.kept)),
+            ("builds", number(counters.builds)),
+            ("refills", number(counters.refills)),
+            ("rebuilds", number(counters.rebuilds)),
+            ("reruns", number(counters.reruns)),
+            ("published", number(counters.published)),
+            ("suppressed", number(counters.suppressed)),
+            ("queries", Value::Array(self.queries.iter().map(query).collect())),
+        ])
+    }
 }
 
 /// Makes an object value.

@@ -49,6 +49,9 @@ pub struct StoreOptions {
     pub buckets_max: usize,
     /// Greatest number of queries; 0 = unlimited.
     pub queries_max: usize,
+    /// Greatest memory, in bytes (estimated), that the states of all views may hold together. A view that would exceed
+    /// it keeps none and is evaluated from records whenever a change concerns it.
+    pub view_bytes_max: usize,
     /// Whether records outlive the process; only reported.
     pub persistence_enabled: bool,
 }
@@ -63,6 +66,7 @@ impl Default for StoreOptions {
             allow_operator_params: false,
             buckets_max: 10_000,
             queries_max: 10_000,
+            view_bytes_max: 256 << 20,
             persistence_enabled: false,
         }
     }
@@ -200,12 +204,13 @@ impl Store {
         let mut seed = [0; 8];
         random.fill(&mut seed);
         let seed = u64::from_ne_bytes(seed);
+        let views = Views::new(hashing(seed), options.view_bytes_max);
         Self {
             options,
             random,
             tables: Tables::new(seed),
             queries: Queries::new(hashing(seed)),
-            views: Views::new(hashing(seed)),
+            views,
             now_ms: 0,
             lsn: 0,
             keep_commits: false,

@@ -1,8 +1,10 @@
 //! Live results of queries and who wants to know of them.
 //!
 //! A view is one query with one set of parameters; its subscribers share its result and the result's text. A commit
-//! only marks the views that it may have changed and queues them. The owner then takes them one by one, evaluates
-//! each from a snapshot wherever it likes, and publishes the result. Results carry the number of the commit whose
+//! is handed to the views that it may concern; each maintains what it keeps of its result and is queued if the result
+//! may have changed. The owner then takes the queued views one by one, writes each result from an unchanging copy
+//! wherever it likes, and publishes it. A view that keeps nothing (see [`Rerun`]) is evaluated from a snapshot of the
+//! records instead; where it can, that builds what is kept from then on. Results carry the number of the commit whose
 //! state they show, so one that comes late never replaces a newer one.
 //!
 //! ```text
@@ -11,17 +13,36 @@
 //!                         result │  ▲                           │ commit   │ publish
 //!                         commit │  │ publish(older)            ▼          │
 //!                                └──┴─────────────────────► dirty, queued ─┘
+//!
+//!  upkeep:   rerun ──evaluation──► building ──publish──► kept ──drained, bulk, order, memory──► rerun
+//!              ▲──────backlog──────────┘
 //! ```
+//! Source: the store specification, part C.
+
+mod aggregate;
+mod evaluation;
+mod groups;
+mod list;
+mod rows;
+mod state;
+mod sum;
+mod view;
 
 use crate::commit::Change;
 use crate::plan::Source;
 use crate::query::CompiledQuery;
-use crate::router::{Route, Router};
+use crate::router::Router;
+use crate::stats::{QueryViews, ViewCounters, ViewStats};
 use crate::table::Hashing;
+use evaluation::{Build, Input};
 use hashbrown::HashMap;
-use noex_json::{CompactString, Object, deep_equal};
-use std::collections::{BTreeMap, VecDeque};
+use noex_json::CompactString;
+use std::collections::VecDeque;
 use std::sync::Arc;
+use view::{Concern, Upkeep, View};
+
+pub use evaluation::{Evaluated, Evaluation, Published, Subscribed, ViewState};
+pub use view::Rerun;
 
 /// Names a subscriber; chosen by the owner, never twice.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -31,24 +52,6 @@ pub struct SubscriberId(pub u64);
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) struct ViewId(pub(crate) u64);
 
-/// A result and its age.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ViewState {
-    /// Number of the commit with which this result came about; greater than that of every earlier result.
-    pub version: u64,
-    /// The result as JSON text; `None` = no value.
-    pub result: Option<Arc<str>>,
-}
-
-/// Outcome of subscribing.
-#[derive(Debug)]
-pub enum Subscribed {
-    /// The result is known.
-    Ready(ViewState),
-    /// The result must be evaluated; publishing it gives the subscriber's initial state.
-    Evaluate(Evaluation),
-}
-
 /// Why a subscription has ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum EndReason {
@@ -56,98 +59,6 @@ pub enum EndReason {
     BucketDropped,
     /// The query was undefined.
     QueryUndefined,
-}
-
-/// A view to evaluate: all that is needed, as of one commit.
-#[derive(Debug)]
-#[must_use = "the view stays dirty until the evaluation is run and published"]
-pub struct Evaluation {
-    view: ViewId,
-    lsn: u64,
-    source: Source,
-    query: Arc<CompiledQuery>,
-    subscriber: Option<SubscriberId>,
-}
-
-/// A result to publish.
-#[derive(Debug)]
-#[must_use = "the result reaches nobody until it is published"]
-pub struct Evaluated {
-    view: ViewId,
-    lsn: u64,
-    subscriber: Option<SubscriberId>,
-    result: Option<Arc<str>>,
-}
-
-impl Evaluation {
-    /// Does the work. Needs nothing of the store any more, so it may run anywhere.
-    pub fn run(self) -> Evaluated {
-        let result =
-            self.query.evaluate(self.source.iter(), |record| record.members(), |record| record.json());
-        Evaluated {
-            view: self.view,
-            lsn: self.lsn,
-            subscriber: self.subscriber,
-            result: result.map(Arc::from),
-        }
-    }
-}
-
-/// Outcome of publishing.
-#[derive(Debug)]
-pub struct Published {
-    /// The view's state now, perhaps newer than what was published: the initial state of the subscriber for whom the
-    /// evaluation was made.
-    pub state: ViewState,
-    /// Subscribers to tell, with what.
-    pub changed: Vec<(SubscriberId, ViewState)>,
-}
-
-/// One query with one set of parameters.
-#[derive(Debug)]
-struct View {
-    query: CompactString,
-    params: String,
-    bucket: CompactString,
-    compiled: Arc<CompiledQuery>,
-    /// Fields that matter for a record that stays in the view; `None` = all.
-    output: Option<Vec<CompactString>>,
-    route: Route,
-    /// Whether the subscriber has been given a state yet.
-    subscribers: BTreeMap<SubscriberId, bool>,
-    state: Option<ViewState>,
-    /// The commit whose state the newest evaluation showed.
-    evaluated_lsn: u64,
-    /// The last commit that may have changed the result.
-    changed_lsn: u64,
-    queued: bool,
-}
-
-impl View {
-    fn is_dirty(&self) -> bool {
-        self.state.is_none() || self.changed_lsn > self.evaluated_lsn
-    }
-
-    /// Tells whether a change can alter the result.
-    fn is_concerned(&self, old: Option<&Object>, new: Option<&Object>) -> bool {
-        let filter = &self.compiled.filter;
-        let matches = |members: Option<&Object>| members.is_some_and(|members| filter.matches(members));
-        match (matches(old), matches(new)) {
-            (false, false) => false,
-            (true, true) => self.output.as_ref().is_none_or(|fields| {
-                let differs = |field: &CompactString| match (
-                    old.and_then(|old| old.get(field)),
-                    new.and_then(|new| new.get(field)),
-                ) {
-                    (Some(old), Some(new)) => !deep_equal(old, new),
-                    (None, None) => false,
-                    (None, Some(_)) | (Some(_), None) => true,
-                };
-                fields.iter().any(differs)
-            }),
-            (true, false) | (false, true) => true,
-        }
-    }
 }
 
 /// All live views.
@@ -161,7 +72,14 @@ pub(crate) struct Views {
     dirty: VecDeque<ViewId>,
     ended: Vec<(SubscriberId, EndReason)>,
     next_id: u64,
+    next_build: u64,
+    /// Memory that states may hold together, in bytes, and that they hold.
+    bytes_max: usize,
+    bytes: usize,
+    counters: ViewCounters,
+    // Only here to be reused.
     candidates: Vec<ViewId>,
+    touched: Vec<ViewId>,
 }
 
 /// What names a view.
@@ -173,7 +91,7 @@ pub(crate) struct ViewKey {
 
 impl Views {
     /// Makes an empty set.
-    pub(crate) fn new(hashing: Hashing) -> Self {
+    pub(crate) fn new(hashing: Hashing, bytes_max: usize) -> Self {
         Self {
             views: HashMap::with_hasher(hashing.clone()),
             routers: HashMap::with_hasher(hashing.clone()),
@@ -182,7 +100,12 @@ impl Views {
             dirty: VecDeque::new(),
             ended: Vec::new(),
             next_id: 0,
+            next_build: 0,
+            bytes_max,
+            bytes: 0,
+            counters: ViewCounters::default(),
             candidates: Vec::new(),
+            touched: Vec::new(),
         }
     }
 
@@ -202,55 +125,61 @@ impl Views {
         self.next_id += 1;
         let hashing = &self.hashing;
         let router = self.routers.entry(key.bucket.clone()).or_insert_with(|| Router::new(hashing.clone()));
-        let route = router.route(&compiled.filter);
-        router.add(id, &route);
-        let view = View {
-            query: key.query,
-            params: key.params,
-            bucket: key.bucket,
-            output: compiled.output_fields(),
-            compiled: Arc::new(compiled),
-            route,
-            subscribers: BTreeMap::new(),
-            state: None,
-            evaluated_lsn: 0,
-            changed_lsn: 0,
-            queued: false,
-        };
-        self.views.insert(id, view);
+        router.add(id, &compiled.filter);
+        self.views.insert(id, View::new(key.query, key.params, key.bucket, compiled));
         id
     }
 
     /// Adds a subscriber to a view, and gives the view's result if that is up to date.
     pub(crate) fn subscribe(&mut self, id: ViewId, subscriber: SubscriberId) -> Option<ViewState> {
         let view = self.views.get_mut(&id)?;
-        let state = if view.is_dirty() { None } else { view.state.clone() };
+        let state = if view.is_dirty() { None } else { view.published.clone() };
         view.subscribers.insert(subscriber, state.is_some());
         self.subscribers.insert(subscriber, id);
         state
     }
 
-    /// Names the bucket of a view and gives its query.
-    pub(crate) fn plan(&self, id: ViewId) -> Option<(&CompactString, &Arc<CompiledQuery>)> {
-        self.views.get(&id).map(|view| (&view.bucket, &view.compiled))
-    }
-
-    /// Makes an evaluation of a view.
+    /// Makes an evaluation of a view as of now, which is commit `lsn`. `read` chooses the records to look at, given
+    /// the bucket, the query and how many records of a limited list are wanted.
     pub(crate) fn evaluation(
-        view: ViewId,
-        query: Arc<CompiledQuery>,
-        source: Source,
+        &mut self,
+        id: ViewId,
         lsn: u64,
         subscriber: Option<SubscriberId>,
-    ) -> Evaluation {
-        Evaluation { view, lsn, source, query, subscriber }
+        read: impl FnOnce(&str, &CompiledQuery, Option<usize>) -> Option<Source>,
+    ) -> Option<Evaluation> {
+        let view = self.views.get_mut(&id)?;
+        let query = Arc::clone(&view.compiled);
+        if let Upkeep::Kept(state) = &mut view.upkeep {
+            self.counters.kept += 1;
+            let input = Input::Kept(state.snapshot(&mut self.counters.additions));
+            return Some(Evaluation { view: id, lsn, query, subscriber, input });
+        }
+        let source = read(&view.bucket, &query, view.count_to_read())?;
+        let has_room = self.bytes.saturating_add(view.size_bytes) <= self.bytes_max;
+        let build = match view.upkeep {
+            Upkeep::Rerun(reason) if reason != Rerun::Constant && has_room => {
+                if reason == Rerun::Drained && source.is_scan() {
+                    view.refills = view.refills.saturating_add(1);
+                }
+                self.counters.count_build(reason);
+                self.next_build += 1;
+                view.upkeep = Upkeep::Building { number: self.next_build, backlog: Vec::new() };
+                Some(Build { number: self.next_build, refills: view.refills })
+            }
+            Upkeep::Rerun(_) | Upkeep::Building { .. } | Upkeep::Kept(_) => {
+                self.counters.reruns += 1;
+                None
+            }
+        };
+        Some(Evaluation { view: id, lsn, query, subscriber, input: Input::Read { source, build } })
     }
 
     /// Takes the next view that has to be evaluated.
     pub(crate) fn pop_dirty(&mut self) -> Option<ViewId> {
         while let Some(id) = self.dirty.pop_front() {
             let Some(view) = self.views.get_mut(&id) else { continue };
-            view.queued = false;
+            view.is_queued = false;
             if view.is_dirty() {
                 return Some(id);
             }
@@ -258,56 +187,89 @@ impl Views {
         None
     }
 
-    /// Marks the views that a commit may have changed.
+    /// Hands the changes of a commit to the views that they concern.
     pub(crate) fn commit(&mut self, lsn: u64, changes: &[Change]) {
         if self.views.is_empty() {
             return;
         }
         let mut candidates = std::mem::take(&mut self.candidates);
+        let mut touched = std::mem::take(&mut self.touched);
         for change in changes {
             let Some(router) = self.routers.get(change.bucket()) else { continue };
-            let (old, new) = (change.before().map(|r| r.members()), change.after().map(|r| r.members()));
-            candidates.clear();
-            router.candidates(old, new, &mut candidates);
+            let (old, new) = (change.before(), change.after());
+            let probes =
+                router.candidates(old.map(|r| r.members()), new.map(|r| r.members()), &mut candidates);
+            self.counters.changes += 1;
+            self.counters.probes += probes;
+            self.counters.candidates += candidates.len() as u64;
             for id in &candidates {
                 let Some(view) = self.views.get_mut(id) else { continue };
-                if view.changed_lsn < lsn && view.is_concerned(old, new) {
+                let is_first = !view.is_touched_by(lsn);
+                let concern = view.change(lsn, change.seq(), old, new);
+                if concern == Concern::None {
+                    continue;
+                }
+                self.counters.transitions += 1;
+                if is_first {
+                    touched.push(*id);
+                }
+                if concern == Concern::Changed {
                     view.changed_lsn = lsn;
-                    if !view.queued {
-                        view.queued = true;
+                    if !view.is_queued {
+                        view.is_queued = true;
                         self.dirty.push_back(*id);
                     }
                 }
             }
         }
-        self.candidates = candidates;
+        touched.drain(..).for_each(|id| self.settle(id));
+        (self.candidates, self.touched) = (candidates, touched);
+    }
+
+    /// Looks after a view whose state may have changed: counts its memory, and lets go of it if there is too much or
+    /// if it no longer tells the result.
+    fn settle(&mut self, id: ViewId) {
+        let Some(view) = self.views.get_mut(&id) else { return };
+        self.bytes -= view.held_bytes;
+        view.settle();
+        if self.bytes.saturating_add(view.held_bytes) > self.bytes_max && view.held_bytes > 0 {
+            view.let_go(Rerun::Memory);
+        }
+        self.bytes += view.held_bytes;
     }
 
     /// Installs a result if it is newer, and lists who is to be told.
     pub(crate) fn publish(&mut self, evaluated: Evaluated) -> Published {
-        let Evaluated { view: id, lsn, subscriber, result } = evaluated;
+        let Evaluated { view: id, lsn, subscriber, result, built } = evaluated;
         let fresh = ViewState { version: lsn, result };
         let Some(view) = self.views.get_mut(&id) else {
             return Published { state: fresh, changed: Vec::new() };
         };
+        if let Some(built) = built {
+            self.counters.additions += built.additions;
+            view.install(built);
+        }
         let mut changed = Vec::new();
-        let state = match &view.state {
+        let state = match &view.published {
             Some(state) if view.evaluated_lsn >= lsn => state.clone(),
             Some(state) if state.result == fresh.result => {
                 view.evaluated_lsn = lsn;
+                self.counters.suppressed += 1;
                 state.clone()
             }
             Some(_) | None => {
                 view.evaluated_lsn = lsn;
+                self.counters.published += 1;
                 let told = view.subscribers.iter().filter(|(_, told)| **told);
                 changed.extend(told.map(|(subscriber, _)| (*subscriber, fresh.clone())));
-                view.state = Some(fresh.clone());
+                view.published = Some(fresh.clone());
                 fresh
             }
         };
         if let Some(told) = subscriber.and_then(|subscriber| view.subscribers.get_mut(&subscriber)) {
             *told = true;
         }
+        self.settle(id);
         Published { state, changed }
     }
 
@@ -324,11 +286,12 @@ impl Views {
 
     fn remove(&mut self, id: ViewId) -> Option<(CompactString, String)> {
         let view = self.views.remove(&id)?;
+        self.bytes -= view.held_bytes;
         for subscriber in view.subscribers.keys() {
             self.subscribers.remove(subscriber);
         }
         if let Some(router) = self.routers.get_mut(&view.bucket) {
-            router.remove(id, &view.route);
+            router.remove(id, &view.compiled.filter);
             if router.members.is_empty() {
                 self.routers.remove(&view.bucket);
             }
@@ -351,5 +314,29 @@ impl Views {
     /// Takes the list of subscriptions that have ended.
     pub(crate) fn take_ended(&mut self) -> Vec<(SubscriberId, EndReason)> {
         std::mem::take(&mut self.ended)
+    }
+
+    /// Gives the work done and the memory held; the queries are for the caller to fill in.
+    pub(crate) fn stats(&self) -> ViewStats {
+        ViewStats {
+            counters: self.counters,
+            views: self.views.len(),
+            state_bytes: self.bytes,
+            state_bytes_max: self.bytes_max,
+            queries: Vec::new(),
+        }
+    }
+
+    /// Adds a view to the counts of its query.
+    pub(crate) fn count_into(&self, id: ViewId, counts: &mut QueryViews) {
+        let Some(view) = self.views.get(&id) else { return };
+        counts.views += 1;
+        counts.subscriptions += view.subscribers.len();
+        counts.state_bytes += view.held_bytes;
+        match view.upkeep {
+            Upkeep::Kept(_) => counts.kept += 1,
+            Upkeep::Building { .. } => counts.building += 1,
+            Upkeep::Rerun(reason) => *counts.rerun.entry(reason).or_default() += 1,
+        }
     }
 }

@@ -92,6 +92,14 @@ impl Test {
         }
     }
 
+    /// Gives the values of which the tested one must be one, `None` standing for absence.
+    pub(super) fn operands(&self) -> Option<Vec<Option<&Value>>> {
+        let Self::In(set) = self else { return None };
+        let null = set.null.then_some(Some(&Value::Null));
+        let absent = set.absent.then_some(None);
+        Some(set.scalars.iter().map(Some).chain(null).chain(absent).collect())
+    }
+
     /// Gives the bounds that the test sets to values of its operand's type.
     fn bounds(&self) -> Option<(Bound<&Value>, Bound<&Value>)> {
         let (relation, value) = match self {
@@ -221,6 +229,16 @@ impl Operand {
             Value::Null | Value::Bool(_) | Value::Number(_) => None,
         };
         Self { value: value.clone(), text, number: to_number(value) }
+    }
+
+    /// Gives the text, if the operand compares as text with texts.
+    pub(super) fn text(&self) -> Option<&str> {
+        self.text.as_deref()
+    }
+
+    /// Gives the number.
+    pub(super) fn number(&self) -> f64 {
+        self.number
     }
 
     /// Compares a value, which is not nullish, with the operand.

@@ -105,24 +105,47 @@ pub(super) fn write_groups<'a>(
             totals.add(record.get(field));
         }
     }
-    let mut out = String::from("[");
+    let mut list = GroupWriter::new(by);
     for (first, totals) in &groups {
-        if out.len() > 1 {
-            out.push(',');
-        }
-        out.push_str("{\"key\":");
-        write_members(&mut out, by, first);
-        out.push_str(",\"value\":");
-        write_number(&mut out, totals.value(function).unwrap_or(0.0));
-        out.push('}');
+        list.push(first, totals.value(function).unwrap_or(0.0));
     }
-    out.push(']');
-    out
+    list.finish()
+}
+
+/// Writes a list of groups.
+pub(crate) struct GroupWriter<'a> {
+    by: &'a [CompactString],
+    out: String,
+}
+
+impl<'a> GroupWriter<'a> {
+    /// Begins a list of groups by the values of these fields.
+    pub(crate) fn new(by: &'a [CompactString]) -> Self {
+        Self { by, out: String::from("[") }
+    }
+
+    /// Appends a group, given by its first record and its value.
+    pub(crate) fn push(&mut self, first: &Object, value: f64) {
+        if self.out.len() > 1 {
+            self.out.push(',');
+        }
+        self.out.push_str("{\"key\":");
+        write_members(&mut self.out, self.by, first);
+        self.out.push_str(",\"value\":");
+        write_number(&mut self.out, value);
+        self.out.push('}');
+    }
+
+    /// Ends the list.
+    pub(crate) fn finish(mut self) -> String {
+        self.out.push(']');
+        self.out
+    }
 }
 
 /// Gives the identity of a record's group: the text forms of its values, `null` for what is nullish, each after its
 /// length, so that no two lists of texts give the same key.
-fn group_key(by: &[CompactString], record: &Object) -> String {
+pub(crate) fn group_key(by: &[CompactString], record: &Object) -> String {
     let mut key = String::new();
     for name in by {
         match record.get(name) {

@@ -32,7 +32,8 @@ pub(super) fn definition(
     };
     let list = check.list(config)?;
     let shape = Arc::new(check.aggregate(config)?.unwrap_or(list));
-    Ok(QueryDefinition { name: name.into(), bucket: bucket.clone(), config: config.clone(), words, shape })
+    let (name, bucket, config) = (name.into(), bucket.clone(), config.clone());
+    Ok(QueryDefinition { name, bucket, config, words, output: shape.output_fields(), shape })
 }
 
 /// Checks for one query, whose name is in every text.
