@@ -42,9 +42,9 @@ impl Aggregate {
     pub(super) fn add(&mut self, seq: u64, value: Option<&Value>) -> Result<(), NeedsOrder> {
         self.records += 1;
         let Some(Value::Number(number)) = value else { return Ok(()) };
-        self.numbers += 1;
         match &mut self.kept {
-            Kept::Nothing => {}
+            // Counting does not look at the field, so its values come and go unnoticed.
+            Kept::Nothing => return Ok(()),
             Kept::Sum(sum) => sum.add(seq, *number)?,
             Kept::Numbers(numbers) => {
                 if let Some(number) = Real::new(*number) {
@@ -52,6 +52,7 @@ impl Aggregate {
                 }
             }
         }
+        self.numbers += 1;
         Ok(())
     }
 
@@ -59,9 +60,8 @@ impl Aggregate {
     pub(super) fn remove(&mut self, seq: u64, value: Option<&Value>) {
         self.records -= 1;
         let Some(Value::Number(number)) = value else { return };
-        self.numbers -= 1;
         match &mut self.kept {
-            Kept::Nothing => {}
+            Kept::Nothing => return,
             Kept::Sum(sum) => sum.remove(seq, *number),
             Kept::Numbers(numbers) => {
                 let Some(number) = Real::new(*number) else { return };
@@ -73,6 +73,7 @@ impl Aggregate {
                 }
             }
         }
+        self.numbers -= 1;
     }
 
     /// Gives the result; `None` = no value (min and max of nothing). Counts the additions that it took.

@@ -98,12 +98,14 @@ impl Groups {
         self.bytes -= group.aggregate.bytes();
         group.aggregate.remove(seq, record.members().get(grouping.field));
         self.bytes += group.aggregate.bytes();
+        // At once, because another group may be shown there next.
+        if group.shown_at == Some(seq) {
+            self.shown.remove(&place(seq));
+            group.shown_at = None;
+        }
         if !group.members.is_empty() {
             mark(&mut self.stale, group, key);
             return;
-        }
-        if let Some(shown_at) = group.shown_at {
-            self.shown.remove(&place(shown_at));
         }
         self.bytes -= group.aggregate.bytes() + key.len();
         self.groups.remove(&key);

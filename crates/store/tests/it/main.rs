@@ -6,6 +6,7 @@ mod access;
 mod engine;
 mod examples;
 mod history;
+mod live;
 mod model;
 mod support;
 mod views;
