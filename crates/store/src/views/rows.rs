@@ -60,6 +60,7 @@ impl<V: Clone> Rows<V> {
     }
 
     /// Gives the chunks.
+    #[cfg(test)]
     pub(super) fn chunks(&self) -> &[Arc<Chunk<V>>] {
         &self.chunks
     }
