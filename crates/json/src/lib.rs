@@ -15,6 +15,8 @@ extern crate alloc;
 mod compare;
 mod object;
 mod parse;
+mod path;
+pub mod size;
 mod value;
 mod write;
 
@@ -24,5 +26,6 @@ pub use compare::{
 };
 pub use object::Object;
 pub use parse::{Member, ParseError, Raw, parse, scan, scan_array, scan_object};
+pub use path::{Path, array_index};
 pub use value::Value;
 pub use write::{write_number, write_string, write_value};

@@ -37,11 +37,12 @@ mod options;
 mod output;
 mod registry;
 mod service;
-mod size;
 mod stats;
 mod temporal;
 mod timers;
 mod versions;
+
+use noex_json::size;
 
 pub use condition::{BaselineCheck, BaselineComparison, Condition, FactSource, Operand, Operator, Source};
 pub use cron::{Cron, CronError};

@@ -208,7 +208,7 @@ fn fact<'a>(key: &str, scope: &'a dyn Scope) -> Resolved<'a> {
 }
 
 fn matched<'a>(which: &str, scope: &'a dyn Scope) -> Option<&'a Value> {
-    let by_index = path::index(which).and_then(|index| scope.matched(index));
+    let by_index = noex_json::array_index(which).and_then(|index| scope.matched(index));
     by_index.or_else(|| scope.matched_alias(which))
 }
 

@@ -1,9 +1,10 @@
-//! How big and how deep a value is: what rules produce must stay within bounds.
+//! How big and how deep a value is: what rules and procedures make must stay within bounds.
 
-use noex_json::{Object, Value};
+use crate::{Object, Value};
 
 /// Estimates the memory of a value's contents, in bytes. Recursion depth is the depth of the value.
-pub(crate) fn value_bytes(value: &Value) -> usize {
+#[must_use]
+pub fn value_bytes(value: &Value) -> usize {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => 0,
         Value::String(text) => text.len(),
@@ -13,30 +14,38 @@ pub(crate) fn value_bytes(value: &Value) -> usize {
 }
 
 /// As [`value_bytes`], for the members of an object.
-pub(crate) fn object_bytes(object: &Object) -> usize {
+#[must_use]
+pub fn object_bytes(object: &Object) -> usize {
     object.iter().map(|(name, value)| size_of::<Value>() + 24 + name.len() + value_bytes(value)).sum()
 }
 
 /// Why a value is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum TooBig {
+pub enum TooBig {
+    /// It is too big.
     Bytes,
+    /// It nests too deep.
     Depth,
 }
 
 /// What is left of an allowance while a value is measured.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Allowance {
+pub struct Allowance {
     bytes: usize,
 }
 
 impl Allowance {
-    pub(crate) fn new(bytes_max: usize) -> Self {
+    /// Makes an allowance of so many bytes, as [`value_bytes`] counts them.
+    #[must_use]
+    pub fn new(bytes_max: usize) -> Self {
         Self { bytes: bytes_max }
     }
 
     /// Takes the size of a value from the allowance; stops at once where it is used up.
-    pub(crate) fn take(&mut self, value: &Value, depth_max: usize) -> Result<(), TooBig> {
+    ///
+    /// # Errors
+    /// If less than that is left, or the value nests deeper than `depth_max` arrays and objects.
+    pub fn take(&mut self, value: &Value, depth_max: usize) -> Result<(), TooBig> {
         match value {
             Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
             Value::String(text) => self.spend(text.len()),
@@ -50,7 +59,10 @@ impl Allowance {
     }
 
     /// As [`Allowance::take`], for an object.
-    pub(crate) fn take_object(&mut self, object: &Object, depth_max: usize) -> Result<(), TooBig> {
+    ///
+    /// # Errors
+    /// As [`Allowance::take`].
+    pub fn take_object(&mut self, object: &Object, depth_max: usize) -> Result<(), TooBig> {
         let depth_max = depth_max.checked_sub(1).ok_or(TooBig::Depth)?;
         object.iter().try_for_each(|(name, value)| {
             self.spend(size_of::<Value>() + 24 + name.len())?;
@@ -58,7 +70,11 @@ impl Allowance {
         })
     }
 
-    fn spend(&mut self, bytes: usize) -> Result<(), TooBig> {
+    /// Takes bytes from the allowance.
+    ///
+    /// # Errors
+    /// If less is left.
+    pub fn spend(&mut self, bytes: usize) -> Result<(), TooBig> {
         self.bytes = self.bytes.checked_sub(bytes).ok_or(TooBig::Bytes)?;
         Ok(())
     }
@@ -67,7 +83,7 @@ impl Allowance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use noex_json::parse;
+    use crate::parse;
 
     #[test]
     fn depth_and_size_are_bounded() {
