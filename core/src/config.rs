@@ -11,6 +11,8 @@ pub struct Config {
     pub auth: AuthMode,
     /// Whether a rule engine is attached; without one `rules.*` answers `RULES_NOT_AVAILABLE`.
     pub rules: bool,
+    /// Whether procedures are served.
+    pub procedures: bool,
     /// Whether `details` of errors are sent.
     pub expose_error_details: bool,
     /// Deepest nesting of a message, the message itself counted.
@@ -40,6 +42,7 @@ impl Default for Config {
         Self {
             auth: AuthMode::None,
             rules: false,
+            procedures: false,
             expose_error_details: true,
             json_depth_max: 128,
             requests_in_flight_max: 256,

@@ -52,6 +52,8 @@ pub enum Effect {
         token: OpToken,
         /// The call.
         call: ProceduresCall,
+        /// For whom the connection speaks, for procedures that run with the rights of their caller.
+        session: Option<Arc<Session>>,
     },
     /// Look into the audit log; answer with `reply`.
     Audit {

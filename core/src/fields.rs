@@ -1,7 +1,8 @@
 //! Checks of request fields, in the order of the protocol's tables, and the building of typed calls.
 
 use crate::{
-    Aggregate, Config, Operation, Refusal, ResultMode, RulesCall, StoreCall, StoreOperation, request::Members,
+    Aggregate, Config, Operation, ProceduresCall, Refusal, ResultMode, RulesCall, StoreCall, StoreOperation,
+    request::Members,
 };
 use alloc::{borrow::Cow, format, string::String, vec::Vec};
 use noex_json::{Object, Raw, Value, scan_array, utf16_len};
@@ -43,13 +44,13 @@ impl<'a, 'm> Fields<'a, 'm> {
         Ok(())
     }
 
-    /// A rule to register: later requests name it by its id, so that is bounded like other names.
-    fn new_rule(&self) -> Checked<Object> {
-        let rule = self.object("rule")?;
-        if let Some(id) = rule.get("id").and_then(Value::as_str) {
-            self.check_length("id", id)?;
+    /// A definition to register: later requests name it by this member, so that is bounded like other names.
+    fn definition(&self, field: &str, named_by: &str) -> Checked<Object> {
+        let definition = self.object(field)?;
+        if let Some(name) = definition.get(named_by).and_then(Value::as_str) {
+            self.check_length(named_by, name)?;
         }
-        Ok(rule)
+        Ok(definition)
     }
 
     fn object(&self, field: &str) -> Checked<Object> {
@@ -292,7 +293,7 @@ pub(crate) fn rules_call(operation: Operation, fields: &Fields<'_, '_>) -> Optio
         O::RulesQueryFacts => fields.name("pattern").map(|pattern| RulesCall::QueryFacts { pattern }),
         O::RulesGetAllFacts => Ok(RulesCall::GetAllFacts),
         O::RulesStats => Ok(RulesCall::Stats),
-        O::RulesRegisterRule => fields.new_rule().map(|rule| RulesCall::RegisterRule { rule }),
+        O::RulesRegisterRule => fields.definition("rule", "id").map(|rule| RulesCall::RegisterRule { rule }),
         O::RulesValidateRule => rule().map(|rule| RulesCall::ValidateRule { rule }),
         O::RulesUnregisterRule => rule_id().map(|rule_id| RulesCall::UnregisterRule { rule_id }),
         O::RulesUpdateRule => rule_id()
@@ -301,6 +302,29 @@ pub(crate) fn rules_call(operation: Operation, fields: &Fields<'_, '_>) -> Optio
         O::RulesDisableRule => rule_id().map(|rule_id| RulesCall::DisableRule { rule_id }),
         O::RulesGetRule => rule_id().map(|rule_id| RulesCall::GetRule { rule_id }),
         O::RulesGetRules => Ok(RulesCall::GetRules),
+        _ => return None,
+    })
+}
+
+/// Builds the call of a procedures operation.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the other operations are none of the procedures'")]
+pub(crate) fn procedures_call(
+    operation: Operation,
+    fields: &Fields<'_, '_>,
+) -> Option<Checked<ProceduresCall>> {
+    use Operation as O;
+    let name = || fields.name("name");
+    Some(match operation {
+        O::ProceduresRegister => {
+            fields.definition("procedure", "name").map(|procedure| ProceduresCall::Register { procedure })
+        }
+        O::ProceduresUnregister => name().map(|name| ProceduresCall::Unregister { name }),
+        O::ProceduresUpdate => {
+            name().and_then(|name| Ok(ProceduresCall::Update { name, updates: fields.object("updates")? }))
+        }
+        O::ProceduresGet => name().map(|name| ProceduresCall::Get { name }),
+        O::ProceduresList => Ok(ProceduresCall::List),
+        O::ProceduresCall => name().map(|name| ProceduresCall::Call { name, input: fields.any("input") }),
         _ => return None,
     })
 }

@@ -59,7 +59,7 @@ pub use effect::{
 pub use frame::{Frame, Text};
 pub use limiter::{RateLimit, RateLimited, RateLimiter, RefusalVerdict};
 pub use operation::{Operation, Tier};
-pub use permissions::{PermissionRule, Permissions, pattern_matches};
+pub use permissions::{PermissionRule, Permissions, may, pattern_matches};
 pub use refusal::{Code, Refusal};
 pub use session::Session;
 pub use shared::{LimitKey, Shared, Solitary};

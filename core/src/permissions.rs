@@ -109,6 +109,24 @@ pub(crate) fn authorize(
     Ok(())
 }
 
+/// Checks whether a client may run one operation on one resource, apart from a request: for work that is done on its
+/// behalf, such as the steps of a procedure. The same rules decide as for the request of that operation.
+///
+/// # Errors
+/// The refusal of that request.
+pub fn may(
+    mode: &AuthMode,
+    session: Option<&Session>,
+    operation: Operation,
+    resource: &str,
+    shared: &dyn Shared,
+) -> Result<(), Refusal> {
+    let AuthMode::Token(token) = mode else { return Ok(()) };
+    let Some(session) = judged(token, session) else { return Ok(()) };
+    check_tier(token, &session, Some(operation))?;
+    Check { token, session: &session, shared }.allowed(operation.name(), &Resource::Named(resource.into()))
+}
+
 /// The session by which a request is judged: where there is none, one with the roles of anonymous clients. `None` =
 /// nothing is checked.
 fn judged<'s>(token: &TokenMode, session: Option<&'s Session>) -> Option<Cow<'s, Session>> {

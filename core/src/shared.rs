@@ -40,7 +40,8 @@ pub trait Shared {
     /// Names the bucket that a query reads, if the query exists.
     fn bucket_of_query(&self, query: &str) -> Option<String>;
 
-    /// The embedder's own permission check; `None` = there is none, the declarative rules decide.
+    /// The embedder's own permission check; `None` = there is none, the declarative rules decide. Steps of a procedure
+    /// ask it while the engines are locked, so it must not use them.
     fn permits(&self, session: &Session, operation: &str, resource: &str) -> Option<bool>;
 }
 

@@ -18,8 +18,8 @@
 pub use async_std::task::block_on;
 pub use noex_host::{
     AuthFailure, Authenticator, ConnectionInfo, FnAuthenticator, HandshakeConfig, Hub, Options,
-    PermissionCheck, RulesOptions, ServerStats, Session, StartError, StaticTokens, TokenExpiry, Verdict,
-    core, rules_engine as rules, store,
+    PermissionCheck, ProceduresOptions, RulesOptions, ServerStats, Session, StartError, StaticTokens,
+    TokenExpiry, Verdict, core, procedures_engine as procedures, rules_engine as rules, store,
 };
 
 use async_std::{

@@ -32,8 +32,8 @@
 
 pub use noex_host::{
     AuthFailure, Authenticator, ConnectionInfo, FnAuthenticator, HandshakeConfig, Hub, Options,
-    PermissionCheck, RulesOptions, ServerStats, Session, StartError, StaticTokens, TokenExpiry, Verdict,
-    core, rules_engine as rules, store,
+    PermissionCheck, ProceduresOptions, RulesOptions, ServerStats, Session, StartError, StaticTokens,
+    TokenExpiry, Verdict, core, procedures_engine as procedures, rules_engine as rules, store,
 };
 pub use smol::block_on;
 

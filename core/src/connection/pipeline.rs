@@ -123,7 +123,9 @@ impl Connection {
             }
             Some("identity") => return absent("Identity management is not configured"),
             Some("audit") => return absent("Audit log is not configured"),
-            Some("procedures") => return absent("Procedures engine is not configured"),
+            Some("procedures") if !self.config.procedures => {
+                return absent("Procedures engine is not configured");
+            }
             Some("auth") if matches!(self.config.auth, AuthMode::None) => {
                 return absent("Authentication is not configured");
             }
@@ -173,7 +175,7 @@ impl Connection {
         self.effects.push_back(Effect::Server { token, call });
     }
 
-    /// Calls the store or the rule engine.
+    /// Calls the store, the rule engine or the procedures.
     fn call(&mut self, id: RequestId, operation: Operation, members: &Members<'_>) {
         let fields = Fields::new(members, &self.config);
         let permitted = || permissions::visible_buckets(&self.config.auth, self.session.as_deref());
@@ -181,13 +183,19 @@ impl Connection {
             checked.map(|call| Effect::Store { token: OpToken(0), call })
         } else if let Some(checked) = fields::rules_call(operation, &fields) {
             checked.map(|call| Effect::Rules { token: OpToken(0), call })
+        } else if let Some(checked) = fields::procedures_call(operation, &fields) {
+            let session = self.session.clone();
+            checked.map(|call| Effect::Procedures { token: OpToken(0), call, session })
         } else {
             Err(Refusal::new(Code::UnknownOperation, unknown(operation.name())))
         };
         match checked {
             Err(refusal) => self.answer_error(id, &refusal),
             Ok(mut effect) => {
-                if let Effect::Store { token, .. } | Effect::Rules { token, .. } = &mut effect {
+                if let Effect::Store { token, .. }
+                | Effect::Rules { token, .. }
+                | Effect::Procedures { token, .. } = &mut effect
+                {
                     *token = OpToken(self.replies.open(id));
                 }
                 // Later permission checks may depend on what this defines.

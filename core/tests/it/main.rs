@@ -9,6 +9,7 @@ mod limits;
 mod login;
 mod ordering;
 mod permissions;
+mod procedures;
 mod properties;
 mod pushes;
 

@@ -19,9 +19,7 @@ pub fn unsupported(config: &Config) -> Vec<String> {
     };
     let audit = config.audit.as_ref().map(|_| "audit");
     let revocation = config.revocation.map(|_| "revocation");
-    // Switched off is what this version does anyway.
-    let procedures = config.procedures.as_ref().filter(|procedures| procedures.enabled).map(|_| "procedures");
-    [persistence, auth, audit, revocation, procedures]
+    [persistence, auth, audit, revocation]
         .into_iter()
         .flatten()
         .map(|what| format!("{what} is not available in this version"))

@@ -62,7 +62,8 @@ where
 
 /// Decides requests in place of the declarative rules: `(session, operation, resource) -> allowed`.
 pub trait PermissionCheck: Send + Sync {
-    /// Tells whether the session may run the operation on the resource (`*` if it has none).
+    /// Tells whether the session may run the operation on the resource (`*` if it has none). Steps of a procedure ask
+    /// while the store and the rule engine are locked: an answer that uses them would never come.
     fn permits(&self, session: &Session, operation: &str, resource: &str) -> bool;
 }
 

@@ -1,6 +1,6 @@
 //! The store behind the protocol's calls.
 
-use crate::refusals::of_store_error;
+use crate::refusals::{Place, of_store_error};
 use noex_core::{Aggregate, Body, EndReason, Refusal, StoreCall, StoreOperation, SubId, Update};
 use noex_json::{CompactString, Object, Value, write_string};
 use noex_store::{
@@ -135,7 +135,7 @@ impl EmbeddedStore {
     }
 
     fn refusal(&self, error: &StoreError) -> Refusal {
-        of_store_error(error, self.compat_error_codes, false)
+        of_store_error(error, self.compat_error_codes, Place::Request)
     }
 
     /// Reads under the lock. Reading can expire records, which is a commit.
@@ -171,7 +171,7 @@ impl EmbeddedStore {
         let operations = operations.into_iter().map(operation).collect();
         let results = self
             .with_store(|store| store.transaction(now_ms, operations))
-            .map_err(|error| of_store_error(&error, self.compat_error_codes, true))?;
+            .map_err(|error| of_store_error(&error, self.compat_error_codes, Place::Transaction))?;
         let mut out = String::from("{\"results\":[");
         for (index, result) in results.iter().enumerate() {
             if index > 0 {

@@ -17,8 +17,8 @@ use futures::{
 };
 use indexmap::IndexMap;
 use noex_core::{
-    AuthToken, CloseReason, Connection, Denied, Effect, Frame, Instant, Message, Now, Peer, Refusal, Session,
-    Source, StoreCall, SubId, Update,
+    AuthToken, Body, CloseReason, Connection, Denied, Effect, Frame, Instant, Message, Now, OpToken, Peer,
+    Refusal, Session, Source, StoreCall, SubId, Update,
 };
 use std::{
     future::Future,
@@ -519,14 +519,23 @@ impl<S, T: Timer> Drive<S, T> {
             Effect::Rules { token, call } => {
                 self.executed = true;
                 let outcome = hub.rules_call(now, call);
-                // What the call caused is told before its result.
-                let caused = self.member.as_ref().map(|member| member.entry.inbox.take_events());
-                self.push_events(caused.unwrap_or_default());
-                self.connection.reply(now, &*hub, token, outcome);
+                self.reply_behind_events(now, token, outcome);
+            }
+            Effect::Procedures { token, call, session } => {
+                self.executed = true;
+                let outcome = hub.procedures_call(&|| self.timer.now(), session.as_deref(), call);
+                self.reply_behind_events(now, token, outcome);
             }
             // The enum may grow; an effect that is not known here cannot be answered.
             other => tracing::error!(?other, "effect without an executor"),
         }
+    }
+
+    /// Answers a call; what it caused is told before its result.
+    fn reply_behind_events(&mut self, now: Now, token: OpToken, outcome: Result<Body, Refusal>) {
+        let caused = self.member.as_ref().map(|member| member.entry.inbox.take_events());
+        self.push_events(caused.unwrap_or_default());
+        self.connection.reply(now, &*self.hub, token, outcome);
     }
 
     /// Ends at once what a request ended: the next request of this connection finds the places free.

@@ -4,15 +4,18 @@ use crate::{
     Authenticator, ConnectionInfo, EmbeddedStore, Options, ServerStats, StartError, StoreBackend,
     backend::{PushSink, SeededRandom, SystemRandom},
     inbox::Inbox,
+    procedures::{EmbeddedProcedures, ProceduresOptions, Surroundings},
     registry::{Entry, Registry},
     rules::EmbeddedRules,
     shared::Limits,
 };
 use futures::task::AtomicWaker;
 use noex_core::{
-    AuthMode, Body, EndReason, Instant, Now, Refusal, RulesCall, ServerCall, StoreCall, SubId, Update,
+    AuthMode, Body, EndReason, Instant, Now, Operation, ProceduresCall, Refusal, RulesCall, ServerCall,
+    Session, StoreCall, SubId, Update,
 };
 use noex_json::{Object, Value};
+use noex_procedures::Limits as ProcedureLimits;
 use noex_store::{Store, StoreError};
 use parking_lot::Mutex;
 use std::{
@@ -33,6 +36,7 @@ pub struct Hub {
     pub(crate) store: Arc<dyn StoreBackend>,
     embedded: Arc<EmbeddedStore>,
     rules: Option<EmbeddedRules>,
+    procedures: Option<EmbeddedProcedures>,
     pub(crate) stopping: AtomicBool,
     /// Wakes the task that expires records, when the next expiry may have come nearer.
     pub(crate) expiry_changed: AtomicWaker,
@@ -75,13 +79,25 @@ impl Hub {
                 Err(found) => problems.extend(found),
             }
         }
+        let mut procedures = None;
+        if let Some(wanted) = &options.procedures {
+            match EmbeddedProcedures::new(&procedures_options(wanted, &options), compat) {
+                Ok(registered) => procedures = Some(registered),
+                Err(found) => problems.extend(found),
+            }
+        }
         if !problems.is_empty() {
             return Err(StartError::Definitions(problems));
         }
-        let connection = noex_core::Config { rules: rules.is_some(), ..options.connection.clone() };
+        let connection = noex_core::Config {
+            rules: rules.is_some(),
+            procedures: procedures.is_some(),
+            ..options.connection.clone()
+        };
         Ok(Arc::new(Self {
             connection_config: Arc::new(connection),
             rules,
+            procedures,
             registry: Registry::default(),
             limits: Limits::new(&options),
             store: Arc::clone(&embedded) as Arc<dyn StoreBackend>,
@@ -243,6 +259,28 @@ impl Hub {
         self.rules.as_ref().ok_or_else(Refusal::internal)?.call(now.unix_ms, call, &self.routes)
     }
 
+    /// Executes a call of procedures for a session. `clock` is read between the steps.
+    pub(crate) fn procedures_call(
+        &self,
+        clock: &dyn Fn() -> Now,
+        session: Option<&Session>,
+        call: ProceduresCall,
+    ) -> Result<Body, Refusal> {
+        let begun = clock();
+        let around = Surroundings {
+            now_ms: begun.unix_ms,
+            elapsed_ms: &|| clock().mono.since(begun.mono).as_secs_f64() * 1000.0,
+            store: &self.embedded,
+            rules: self.rules.as_ref(),
+            sink: &self.routes,
+            permits: &|operation, resource| {
+                let operation = Operation::by_name(operation).ok_or_else(Refusal::internal)?;
+                noex_core::may(&self.connection_config.auth, session, operation, resource, self)
+            },
+        };
+        self.procedures.as_ref().ok_or_else(Refusal::internal)?.call(call, &around)
+    }
+
     /// Uses the rule engine directly, if there is one, and delivers what follows.
     pub fn with_rules<R>(&self, now: Now, use_it: impl FnOnce(&mut noex_rules::Engine) -> R) -> Option<R> {
         let outcome = self.rules.as_ref()?.with_engine(now.unix_ms, &self.routes, use_it);
@@ -291,6 +329,17 @@ impl Hub {
 
 fn no_randomness(error: impl fmt::Display) -> StartError {
     StartError::Randomness(error.to_string())
+}
+
+/// The settings of procedures, with what they have in common with others.
+fn procedures_options(wanted: &ProceduresOptions, options: &Options) -> ProceduresOptions {
+    let limits = ProcedureLimits {
+        depth_max: options.connection.json_depth_max,
+        name_length_max: options.connection.name_length_max,
+        operators_in_values: options.store.allow_operator_params,
+        ..wanted.limits.clone()
+    };
+    ProceduresOptions { limits, definitions: wanted.definitions.clone() }
 }
 
 /// Defines what the options name and gives all problems.

@@ -1,6 +1,6 @@
 //! What a server is started with.
 
-use crate::{Authenticator, HandshakeConfig, PermissionCheck, RulesOptions};
+use crate::{Authenticator, HandshakeConfig, PermissionCheck, ProceduresOptions, RulesOptions};
 use noex_core::{Config, RateLimit};
 use noex_store::StoreOptions;
 use std::{fmt, sync::Arc, time::Duration};
@@ -43,6 +43,8 @@ pub struct Options {
     pub store: StoreOptions,
     /// Rule engine; `None` = `rules.*` is not available.
     pub rules: Option<RulesOptions>,
+    /// Procedures; `None` = `procedures.*` is not available.
+    pub procedures: Option<ProceduresOptions>,
     /// Buckets to define, by name, in order; definitions are JSON objects.
     pub buckets: Vec<(String, String)>,
     /// Queries to define, by name, in order.
@@ -76,6 +78,7 @@ impl Default for Options {
             permission_check: None,
             store: StoreOptions::default(),
             rules: None,
+            procedures: Some(ProceduresOptions::default()),
             buckets: Vec::new(),
             queries: Vec::new(),
             compat_error_codes: false,

@@ -300,7 +300,8 @@ fn about(rule_id: &str, what: &str, flag: bool) -> Body {
     Body::Owned(out)
 }
 
-fn refusal(error: &RulesError) -> Refusal {
+/// Gives the answer for an error of the rule engine.
+pub(crate) fn refusal(error: &RulesError) -> Refusal {
     let code = match error {
         RulesError::AlreadyExists(_) | RulesError::GroupExists(_) => Code::AlreadyExists,
         RulesError::NotFound(_) | RulesError::GroupNotFound(_) | RulesError::VersionNotFound { .. } => {

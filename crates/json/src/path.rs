@@ -91,6 +91,9 @@ mod tests {
             assert_eq!(found.as_deref(), expected, "{path}");
         }
         assert_eq!(Path::root().get(&value).map(|found| found.to_json()), Some(value.to_json()));
-        assert_eq!(Path::parse("x.s").get_behind(1, &value).map(|found| found.to_json()), Some("\"xy\"".into()));
+        assert_eq!(
+            Path::parse("x.s").get_behind(1, &value).map(|found| found.to_json()),
+            Some("\"xy\"".into())
+        );
     }
 }

@@ -356,6 +356,18 @@ impl Engine {
         Ok(fact)
     }
 
+    /// Tells whether so many facts that are not there yet could be set now.
+    ///
+    /// # Errors
+    ///
+    /// [`RulesError::NotRunning`], [`RulesError::LimitReached`].
+    pub fn admits_facts(&self, new: usize) -> Result<(), RulesError> {
+        if !self.running {
+            return Err(RulesError::NotRunning(self.options.name.clone()));
+        }
+        self.facts.admits(new)
+    }
+
     /// Writes a fact of the configuration: it triggers nothing.
     ///
     /// # Errors

@@ -104,9 +104,7 @@ impl Facts {
             let before = std::mem::replace(slot, Arc::clone(&fact));
             return Ok((fact, Some(before)));
         }
-        if let Some(max) = self.facts_max.filter(|max| self.len() >= *max) {
-            return Err(RulesError::LimitReached { kind: LimitKind::Facts, max });
-        }
+        self.admits(1)?;
         self.sequence += 1;
         let fact = Arc::new(Fact { key: key.into(), value, timestamp, source, version: 1 });
         self.by_key.insert(key.into(), (self.sequence, Arc::clone(&fact)));
@@ -118,6 +116,16 @@ impl Facts {
             }
         }
         Ok((fact, None))
+    }
+
+    /// Tells whether there is room for so many more facts.
+    pub(crate) fn admits(&self, new: usize) -> Result<(), RulesError> {
+        match self.facts_max {
+            Some(max) if self.len().saturating_add(new) > max => {
+                Err(RulesError::LimitReached { kind: LimitKind::Facts, max })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Removes a fact and gives it.

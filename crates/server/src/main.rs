@@ -36,7 +36,10 @@ fn main() -> ExitCode {
         Err(LoadError::Invalid { mut problems, config }) => {
             problems.extend(unsupported(&config));
             if let Err(StartError::Definitions(more)) = Server::check(options::of(&config)) {
-                problems.extend(more);
+                // Both may have met the same definition.
+                let new: Vec<String> =
+                    more.into_iter().filter(|problem| !problems.contains(problem)).collect();
+                problems.extend(new);
             }
             return fail_all(&problems);
         }

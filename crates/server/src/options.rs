@@ -1,8 +1,9 @@
 //! From the config file's settings to the server's.
 
 use crate::runtime::{
-    HandshakeConfig, Options, RulesOptions, Session, StaticTokens, TokenExpiry,
+    HandshakeConfig, Options, ProceduresOptions, RulesOptions, Session, StaticTokens, TokenExpiry,
     core::{self, AuthMode, PermissionRule, Permissions, RateLimit, TokenMode},
+    procedures::Limits as ProcedureLimits,
     rules::EngineOptions,
     store::{DuplicateInsert, StoreOptions},
 };
@@ -40,6 +41,7 @@ pub(crate) fn of(config: &Config) -> Options {
         authenticator: tokens.map(|tokens| Arc::new(tokens) as _),
         store: store(config),
         rules: rules(config),
+        procedures: procedures(config),
         buckets: config.buckets.clone(),
         queries: config.queries.clone(),
         compat_error_codes: config.compat_error_codes,
@@ -122,6 +124,22 @@ fn rules(config: &Config) -> Option<RulesOptions> {
             store_events: *store_events,
         }),
     }
+}
+
+/// Procedures are on unless they are switched off.
+fn procedures(config: &Config) -> Option<ProceduresOptions> {
+    let wanted = config.procedures.clone().unwrap_or_default();
+    wanted.enabled.then(|| ProceduresOptions {
+        limits: ProcedureLimits {
+            procedures_max: config.limits.max_procedures,
+            steps_max: size(wanted.max_steps),
+            condition_depth_max: size(u64::from(wanted.max_condition_depth)),
+            default_timeout_ms: wanted.default_timeout_ms,
+            system_buckets_reserved: matches!(config.auth, AuthConfig::BuiltIn(_)),
+            ..ProcedureLimits::default()
+        },
+        definitions: wanted.definitions,
+    })
 }
 
 fn unlimited_if_zero(limit: usize) -> usize {

@@ -76,6 +76,15 @@ impl Source {
         }
     }
 
+    /// Counts the records.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Fetched(records) | Self::InOrder(records) => records.len(),
+            Self::Places(_, places) => places.len(),
+            Self::All(records) => records.len(),
+        }
+    }
+
     /// Tells whether the records are in the order of a query's list.
     pub(crate) fn is_in_order(&self) -> bool {
         matches!(self, Self::InOrder(_))

@@ -202,6 +202,21 @@ impl PreparedRead {
         })
     }
 
+    /// Tells how many records [`PreparedRead::run`] looks at, at most.
+    #[must_use]
+    pub fn looks_at_max(&self) -> usize {
+        match &self.0 {
+            Plan::Ready(Answer::Records(records)) => records.len(),
+            Plan::Ready(Answer::Page(page)) => page.records.len(),
+            Plan::Ready(_) => 1,
+            Plan::Scan { source, .. } => source.len(),
+            Plan::First { records, count, .. } | Plan::Last { records, count, .. } => {
+                records.len().min(*count)
+            }
+            Plan::Page { records, limit, .. } => records.len().min(limit.saturating_add(1)),
+        }
+    }
+
     /// Does the work. Needs nothing of the store any more, so it may run anywhere.
     #[must_use]
     pub fn run(self) -> Answer {

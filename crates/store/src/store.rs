@@ -7,7 +7,8 @@
 use crate::commit::{Change, Commit};
 use crate::error::StoreError;
 use crate::filter::Filter;
-use crate::plan::{Source, matching_places};
+use crate::plan::matching_places;
+use crate::program::Program;
 use crate::queries::Queries;
 use crate::read::{PreparedRead, ReadRequest};
 use crate::record::Record;
@@ -129,7 +130,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    fn bucket(&self) -> &CompactString {
+    pub(crate) fn bucket(&self) -> &CompactString {
         match self {
             Self::Get { bucket, .. }
             | Self::Insert { bucket, .. }
@@ -239,17 +240,19 @@ impl Store {
         };
         let due: Vec<(BucketId, u64)> = self.tables.iter().flat_map(due).collect();
         // Expiry cannot be refused, so there is no error to report.
-        let count = self.execute(Mode::Single, |transaction| transaction.expire(due)).unwrap_or(0);
+        let expired: Result<usize, StoreError> =
+            self.execute(Mode::Single, |transaction| transaction.expire(due));
+        let count = expired.unwrap_or(0);
         self.tables.recompute_deadline();
         count
     }
 
     /// Runs a transaction and hands its changes on.
-    fn execute<T>(
+    fn execute<T, E: From<StoreError>>(
         &mut self,
         mode: Mode,
-        operations: impl FnOnce(&mut Transaction<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+        operations: impl FnOnce(&mut Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
         let transaction = Transaction::new(&mut self.tables, &mut *self.random, self.now_ms, mode);
         let (value, outcome) = transaction.run(operations)?;
         let Outcome { changes, ignored_restrictions } = outcome;
@@ -409,17 +412,27 @@ impl Store {
         now_ms: u64,
         operations: Vec<Operation>,
     ) -> Result<Vec<OperationResult>, StoreError> {
+        self.program(now_ms, |program| {
+            operations.into_iter().map(|operation| program.run(operation)).collect()
+        })
+    }
+
+    /// Runs a program of operations that is decided as it goes: each sees the effects of the earlier ones, and all
+    /// commit together, or nothing if `run` or the judgement of the final state fails. A failed program uses up no
+    /// numbers.
+    ///
+    /// # Errors
+    /// That of `run`; then conflict, reference and uniqueness errors of the final state.
+    pub fn program<T, E: From<StoreError>>(
+        &mut self,
+        now_ms: u64,
+        run: impl FnOnce(&mut Program<'_, '_>) -> Result<T, E>,
+    ) -> Result<T, E> {
         self.advance(now_ms);
         let strict = self.options.strict_filters;
         let mut warnings = std::mem::take(&mut self.warnings);
-        let result = self.execute(Mode::Program, |transaction| {
-            let mut results = Vec::with_capacity(operations.len());
-            for (at, operation) in operations.into_iter().enumerate() {
-                transaction.operation = at;
-                results.push(step(transaction, operation, strict, &mut warnings)?);
-            }
-            Ok(results)
-        });
+        let result = self
+            .execute(Mode::Program, |transaction| run(&mut Program::new(transaction, strict, &mut warnings)));
         self.warnings = warnings;
         result
     }
@@ -544,49 +557,6 @@ impl Store {
             size_max: table.definition.size_max,
         })
     }
-}
-
-/// Runs one operation of a transaction.
-fn step(
-    transaction: &mut Transaction<'_>,
-    operation: Operation,
-    strict: bool,
-    warnings: &mut VecDeque<String>,
-) -> Result<OperationResult, StoreError> {
-    let bucket = operation.bucket().clone();
-    let id = transaction.tables.require(&bucket)?.id;
-    let mut compile = |filter: &Object| -> Result<Filter, StoreError> {
-        let filter = Filter::compile(filter, strict)?;
-        warn(warnings, &bucket, &filter);
-        Ok(filter)
-    };
-    Ok(match operation {
-        Operation::Get { key, .. } => OperationResult::Record(transaction.table(id)?.find(&key).cloned()),
-        Operation::Insert { data, .. } => OperationResult::Record(Some(transaction.insert(id, data)?)),
-        Operation::Update { key, changes, .. } => {
-            OperationResult::Record(Some(transaction.update(id, &key, changes)?))
-        }
-        Operation::Delete { key, .. } => {
-            transaction.delete(id, &key)?;
-            OperationResult::Deleted
-        }
-        Operation::Where { filter, .. } => {
-            let filter = compile(&filter)?;
-            let source = Source::choose(transaction.table(id)?, &filter);
-            OperationResult::Records(source.matching(&filter).cloned().collect())
-        }
-        Operation::FindOne { filter, .. } => {
-            let filter = compile(&filter)?;
-            let source = Source::choose(transaction.table(id)?, &filter);
-            OperationResult::Record(source.matching(&filter).next().cloned())
-        }
-        Operation::Count { filter: None, .. } => OperationResult::Number(transaction.table(id)?.len() as f64),
-        Operation::Count { filter: Some(filter), .. } => {
-            let filter = compile(&filter)?;
-            let source = Source::choose(transaction.table(id)?, &filter);
-            OperationResult::Number(source.matching(&filter).count() as f64)
-        }
-    })
 }
 
 /// Notes operators that a filter ignores.

@@ -109,11 +109,11 @@ impl<'a> Transaction<'a> {
     }
 
     /// Runs operations and commits them, or undoes everything.
-    pub(crate) fn run<T>(
+    pub(crate) fn run<T, E: From<StoreError>>(
         mut self,
-        operations: impl FnOnce(&mut Self) -> Result<T, StoreError>,
-    ) -> Result<(T, Outcome), StoreError> {
-        let result = operations(&mut self).and_then(|value| self.judge().map(|()| value));
+        operations: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<(T, Outcome), E> {
+        let result = operations(&mut self).and_then(|value| self.judge().map(|()| value).map_err(E::from));
         match result {
             Ok(value) => Ok((value, self.finish())),
             Err(error) => {

@@ -64,6 +64,10 @@ impl Host {
                 }
                 Answer::Call(token, Ok(Body::Static("true")), Vec::new())
             }
+            Effect::Procedures { token, call, .. } => {
+                self.executed.push(format!("{call:?}"));
+                Answer::Call(token, Ok(Body::Static("true")), Vec::new())
+            }
             Effect::Server { token, call } => {
                 self.executed.push(format!("{call:?}"));
                 Answer::Call(token, Ok(Body::Static("\"ok\"")), Vec::new())
@@ -79,7 +83,9 @@ impl Host {
                 return;
             }
             Effect::SessionChanged(_) | Effect::Closed(_) => return,
-            other => panic!("an effect that the fake host does not know: {other:?}"),
+            other @ (Effect::Identity { .. } | Effect::Audit { .. } | _) => {
+                panic!("an effect that the fake host does not know: {other:?}")
+            }
         };
         let delay = if self.delays.is_empty() {
             Some(Duration::ZERO)

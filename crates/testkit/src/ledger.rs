@@ -87,6 +87,7 @@ impl Ledger {
             Effect::Store { token, .. } | Effect::Rules { token, .. } | Effect::Server { token, .. } => {
                 format!("{token:?}")
             }
+            Effect::Procedures { token, .. } => format!("{token:?}"),
             Effect::Subscribe { token, .. } => format!("{token:?}"),
             Effect::SessionChanged(session) => {
                 self.logged_in_once |= session.is_some();

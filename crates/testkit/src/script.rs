@@ -118,10 +118,11 @@ pub fn config() -> impl Strategy<Value = Config> {
     );
     let counts = (0..6_usize, 0..4_usize, 1..6_usize);
     let times = (option::of(span(1..20_000)), span(1..3_000), span(1..6_000));
-    (auth_mode(), any::<[bool; 2]>(), heartbeat, flow, counts, times).prop_map(
-        |(auth, [rules, expose_error_details], heartbeat, backpressure, counts, times)| Config {
+    (auth_mode(), any::<[bool; 3]>(), heartbeat, flow, counts, times).prop_map(
+        |(auth, [rules, procedures, expose_error_details], heartbeat, backpressure, counts, times)| Config {
             auth,
             rules,
+            procedures,
             expose_error_details,
             json_depth_max: 16,
             requests_in_flight_max: counts.0,
@@ -199,6 +200,8 @@ pub fn valid_request() -> impl Strategy<Value = String> {
         (2, of("rules.subscribe", &[r#""pattern":"order.*""#, r#""pattern":"*""#])),
         (1, of("rules.unsubscribe", &[r#""subscriptionId":"sub-1""#, r#""subscriptionId":"sub-2""#])),
         (2, of("rules.emit", &[r#""topic":"order.new""#, r#""topic":"stock.low","data":{"n":1}"#])),
+        (1, of("procedures.register", &[r#""procedure":{"name":"p"}"#, r#""procedure":5"#])),
+        (1, of("procedures.call", &[r#""name":"p""#, r#""name":"p","input":{"n":1}"#])),
         (1, of("rules.setFact", &[r#""key":"k","value":null"#])),
         (
             4,

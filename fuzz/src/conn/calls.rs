@@ -418,6 +418,7 @@ impl Host {
                 Effect::Store { token, .. } | Effect::Rules { token, .. } | Effect::Server { token, .. } => {
                     self.calls.push(token);
                 }
+                Effect::Procedures { token, .. } => self.calls.push(token),
                 Effect::Subscribe { token, subscription, .. } => {
                     assert!(self.watched.insert(subscription), "an id is reused");
                     self.subscribes.push(token);

@@ -107,7 +107,6 @@ fn missing_features_are_listed() {
         (r#""auth": true, "adminSecret": "0123456789abcdef""#, "auth.builtIn"),
         (r#""audit": true"#, "audit"),
         (r#""auth": {"tokens": {}}, "revocation": {}"#, "revocation"),
-        (r#""procedures": {}"#, "procedures"),
     ] {
         let config = config(&format!("{{{members}}}"));
         assert_eq!(
@@ -122,6 +121,7 @@ fn missing_features_are_listed() {
         r#""rules": true"#,
         r#""rules": {"storeEvents": true}"#,
         r#""audit": false"#,
+        r#""procedures": {"maxSteps": 5}"#,
         r#""procedures": {"enabled": false}"#,
     ] {
         assert!(unsupported(&config(&format!("{{{members}}}"))).is_empty(), "{members}");
