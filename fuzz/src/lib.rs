@@ -9,6 +9,7 @@ mod config;
 mod conn;
 mod input;
 mod json;
+mod procedures;
 mod query;
 mod rules;
 mod store;
@@ -43,6 +44,8 @@ targets! {
     config_file = config::run;
     /// Rules, events, facts and time into the rule engine.
     rules_input = rules::run;
+    /// Definitions and calls of procedures, over engines that refuse at random.
+    procedures = procedures::run;
     /// Filters and queries against a naive evaluator.
     filter_query = query::run;
     /// The JSON parser, values and writer against `serde_json`.

@@ -96,6 +96,9 @@ fn write_seeds() {
         (c.name.clone(), lines('0', all))
     });
     write("rules_input", 3, rules);
+    let procedures = all()
+        .map(|c| (c.name.clone(), lines('0', c.of_type("procedures.").map(|message| message.to_string()))));
+    write("procedures", 1, procedures);
     let queries = all().flat_map(|c| {
         let defined = c.of_type("store.defineQuery").map(|message| message["config"].clone());
         let read = c.of_type("store.").filter(|message| message["filter"].is_object());

@@ -143,6 +143,7 @@ fn config(setup: &Setup) -> Config {
     Config {
         auth,
         rules: setup.flags[0],
+        procedures: setup.counts[0] >= 128,
         expose_error_details: setup.flags[1],
         json_depth_max: 1 + count(5, 32),
         requests_in_flight_max: count(0, 8),
@@ -428,7 +429,9 @@ impl Host {
                 }
                 Effect::SessionChanged(session) => self.session = session,
                 Effect::Closed(_) => self.closed = true,
-                other => panic!("an unknown effect: {other:?}"),
+                other @ (Effect::Identity { .. } | Effect::Audit { .. } | _) => {
+                    panic!("an unknown effect: {other:?}")
+                }
             }
         }
     }

@@ -469,7 +469,9 @@ fn effect_text(effect: Effect) -> (String, Option<Parked>) {
             (format!("session {}", session.as_ref().map_or("-", |session| &session.user_id)), None)
         }
         Effect::Closed(_) => ("closed".into(), None),
-        other => panic!("an unknown effect: {other:?}"),
+        other @ (Effect::Identity { .. } | Effect::Procedures { .. } | Effect::Audit { .. } | _) => {
+            panic!("an unknown effect: {other:?}")
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod client;
 mod duplex;
 mod handshake;
 mod liveness;
+mod procedures;
 mod shared_store;
 mod stopping;
 mod traffic;

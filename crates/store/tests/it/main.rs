@@ -8,5 +8,6 @@ mod examples;
 mod history;
 mod live;
 mod model;
+mod program;
 mod support;
 mod views;
