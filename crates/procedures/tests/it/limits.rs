@@ -61,7 +61,7 @@ fn values_cannot_nest_without_bound() {
 
 #[test]
 fn reads_share_one_budget_of_records() {
-    let records = vec!["{}"; 10].join(",");
+    let records = ["{}"; 10].join(",");
     let count = r#"{"action":"store.count","bucket":"b","as":"n"}"#;
     let limits = Limits { records_max: 30, records_locked_max: 20, ..Limits::default() };
     let mut world = World { limits, ..World::with("b", &format!("[{records}]")) };
