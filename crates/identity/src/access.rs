@@ -4,8 +4,8 @@
 //! neither enabled nor the virtual superadmin may do nothing.
 
 use crate::{
-    names::{AclOperation, AclRef, ResourceKind, ResourceRef, SubjectRef},
-    row::Role,
+    names::{AclOperation, AclRef, Resource, ResourceKind, ResourceRef, SubjectRef},
+    row::{Entry, Role},
     state::{SUPERADMIN, SUPERADMIN_ROLE, State},
 };
 use noex_core::{Code, Operation, Refusal};
@@ -175,7 +175,7 @@ impl<'a> Rights<'a> {
                 has(ResourceKind::Bucket, bucket)
                     || (has(ResourceKind::Query, name) && self.owner_may_read(name, bucket))
             }
-            Target::Unrestricted => acl.is_some_and(|operation| self.holds_anything(check.name, operation)),
+            Target::Unrestricted => self.holds_anything(check.name, acl),
         }
     }
 
@@ -192,17 +192,20 @@ impl<'a> Rights<'a> {
     }
 
     /// Some entry or ownership in the operation's family.
-    fn holds_anything(&self, name: &str, operation: AclOperation) -> bool {
+    fn holds_anything(&self, name: &str, acl: Option<AclOperation>) -> bool {
         let family = kind_of(name);
-        let related = |kind| {
-            family == Some(kind) || (family == Some(ResourceKind::Bucket) && kind == ResourceKind::Query)
+        let related = |resource: &Resource| {
+            let is_query = resource.kind == ResourceKind::Query;
+            resource.name != "*"
+                && (family == Some(resource.kind) || (is_query && family == Some(ResourceKind::Bucket)))
         };
-        self.entries().any(|entry| related(entry.key.resource.kind) && entry.operations.contains(&operation))
-            || self.state.owned_by(self.user_id).any(|owner| related(owner.resource.kind))
+        let granted = |entry: &Entry| acl.is_some_and(|operation| entry.operations.contains(&operation));
+        self.entries().any(|entry| related(&entry.key.resource) && granted(entry))
+            || self.state.owned_by(self.user_id).any(|owner| related(&owner.resource))
     }
 
     /// Entries of the user, then those of his roles.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = &'a crate::row::Entry> + use<'a> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &'a Entry> + use<'a> {
         let (state, user_id) = (self.state, self.user_id);
         let own = self.active.then(|| state.entries_of(SubjectRef::user(user_id))).into_iter().flatten();
         own.chain(self.roles().flat_map(move |role| state.entries_of(SubjectRef::role(&role.id))))

@@ -107,7 +107,8 @@ impl Identity {
             changes.remove(Row::Entry(entry.clone()));
         }
         changes.remove(Row::Role(role.clone()));
-        Ok(Outcome::changed(reply::done("deleted"), changes).notify(Notice::RolesChanged { user_ids }))
+        let outcome = Outcome::changed(reply::done("deleted"), changes);
+        Ok(outcome.notify(Notice::RolesChanged { user_ids }).notify(Notice::AccessChanged))
     }
 
     pub(crate) fn list_roles(&self, caller: &Caller) -> Result<Outcome, Refusal> {
@@ -162,7 +163,8 @@ impl Identity {
         let mut changes = self.changes();
         changes.remove(Row::Assignment(assignment.clone()));
         let notice = Notice::RolesChanged { user_ids: vec![user_id.to_owned()] };
-        Ok(Outcome::changed(reply::done("removed"), changes).notify(notice))
+        // What he shares through queries may end for others too.
+        Ok(Outcome::changed(reply::done("removed"), changes).notify(notice).notify(Notice::AccessChanged))
     }
 
     pub(crate) fn get_user_roles(&self, caller: &Caller, user_id: &str) -> Result<Outcome, Refusal> {
