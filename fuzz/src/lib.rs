@@ -7,6 +7,7 @@
 
 mod config;
 mod conn;
+mod identity;
 mod input;
 mod json;
 mod procedures;
@@ -48,6 +49,8 @@ targets! {
     procedures = procedures::run;
     /// Filters and queries against a naive evaluator.
     filter_query = query::run;
+    /// Identity calls in parts, failed writes, restarts.
+    identity_calls = identity::run;
     /// The JSON parser, values and writer against `serde_json`.
     json = json::run;
 }

@@ -100,4 +100,6 @@ macro_rules! targets {
     };
 }
 
-targets! { conn_bytes conn_calls conn_model store_ops config_file rules_input procedures filter_query json }
+targets! {
+    conn_bytes conn_calls conn_model store_ops config_file rules_input procedures filter_query identity_calls json
+}

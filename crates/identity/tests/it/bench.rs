@@ -15,7 +15,7 @@ pub(crate) const START_MS: u64 = 1_700_000_000_000;
 pub(crate) type Reply = Result<String, (Code, String)>;
 
 /// What only a host knows.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct World {
     pub(crate) now_ms: u64,
     random: u64,
@@ -60,7 +60,7 @@ impl Peer {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Bench {
     pub(crate) identity: Identity,
     pub(crate) world: World,
