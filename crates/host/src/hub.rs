@@ -4,7 +4,7 @@ use crate::{
     Authenticator, ConnectionInfo, EmbeddedStore, Options, ServerStats, StartError, StoreBackend,
     backend::{PushSink, SeededRandom, SystemRandom},
     inbox::Inbox,
-    procedures::{EmbeddedProcedures, ProceduresOptions, Surroundings},
+    procedures::{EmbeddedProcedures, Permits, ProceduresOptions, Surroundings},
     registry::{Entry, Registry},
     rules::EmbeddedRules,
     shared::Limits,
@@ -266,19 +266,30 @@ impl Hub {
         session: Option<&Session>,
         call: ProceduresCall,
     ) -> Result<Body, Refusal> {
+        let procedures = self.procedures.as_ref().ok_or_else(Refusal::internal)?;
+        let ProceduresCall::Call { name, input } = call else { return procedures.administer(call) };
+        let procedure = procedures.find(&name)?;
         let begun = clock();
-        let around = Surroundings {
-            now_ms: begun.unix_ms,
-            elapsed_ms: &|| clock().mono.since(begun.mono).as_secs_f64() * 1000.0,
-            store: &self.embedded,
-            rules: self.rules.as_ref(),
-            sink: &self.routes,
-            permits: &|operation, resource| {
-                let operation = Operation::by_name(operation).ok_or_else(Refusal::internal)?;
-                noex_core::may(&self.connection_config.auth, session, operation, resource, self)
-            },
-        };
-        self.procedures.as_ref().ok_or_else(Refusal::internal)?.call(call, &around)
+        self.judge(session, |permits| {
+            let around = Surroundings {
+                now_ms: begun.unix_ms,
+                elapsed_ms: &|| clock().mono.since(begun.mono).as_secs_f64() * 1000.0,
+                store: &self.embedded,
+                rules: self.rules.as_ref(),
+                sink: &self.routes,
+                permits,
+            };
+            procedures.call(&procedure, input, &around)
+        })
+    }
+
+    /// Gives a permission check for a session that may be asked while the engines are locked: whatever a check has to
+    /// lock is to be locked here, before them.
+    fn judge<R>(&self, session: Option<&Session>, use_it: impl FnOnce(&Permits<'_>) -> R) -> R {
+        use_it(&|operation, resource| {
+            let operation = Operation::by_name(operation).ok_or_else(Refusal::internal)?;
+            noex_core::may(&self.connection_config.auth, session, operation, resource, self)
+        })
     }
 
     /// Uses the rule engine directly, if there is one, and delivers what follows.

@@ -50,9 +50,11 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) store: &'a EmbeddedStore,
     pub(crate) rules: Option<&'a EmbeddedRules>,
     pub(crate) sink: &'a dyn PushSink,
-    /// Whether the caller may run an operation on a resource.
-    pub(crate) permits: &'a dyn Fn(&str, &str) -> Result<(), Refusal>,
+    pub(crate) permits: &'a Permits<'a>,
 }
+
+/// Tells whether the caller may run an operation on a resource. It is asked while the engines are locked.
+pub(crate) type Permits<'a> = dyn Fn(&str, &str) -> Result<(), Refusal> + 'a;
 
 impl EmbeddedProcedures {
     /// Registers the procedures of the options.
@@ -79,46 +81,55 @@ impl EmbeddedProcedures {
         Ok(Self { registry: Mutex::new(registry), limits, compat_error_codes })
     }
 
-    /// Executes a call and gives the `data` of its result. Events that it causes are delivered before.
+    /// Executes a call other than that of a procedure and gives the `data` of its result.
     ///
     /// # Errors
     /// The answer for the client.
-    pub(crate) fn call(&self, call: ProceduresCall, around: &Surroundings<'_>) -> Result<Body, Refusal> {
-        let about = |outcome: Result<(), DefinitionError>, name: &str, what: &str| match outcome {
-            Ok(()) => Ok(named(name, what)),
-            Err(error) => Err(of_definition_error(&error)),
-        };
-        match call {
+    pub(crate) fn administer(&self, call: ProceduresCall) -> Result<Body, Refusal> {
+        let outcome = match call {
             ProceduresCall::Register { procedure } => {
                 let registered = self.registry.lock().register(procedure);
-                let registered = registered.map_err(|error| of_definition_error(&error))?;
-                Ok(named(registered.name(), "registered"))
+                registered.map(|registered| named(registered.name(), "registered"))
             }
             ProceduresCall::Unregister { name } => {
-                about(self.registry.lock().unregister(&name), &name, "unregistered")
+                self.registry.lock().unregister(&name).map(|()| named(&name, "unregistered"))
             }
             ProceduresCall::Update { name, updates } => {
-                about(self.registry.lock().update(&name, updates).map(|_| ()), &name, "updated")
+                self.registry.lock().update(&name, updates).map(|_| named(&name, "updated"))
             }
             ProceduresCall::Get { name } => {
-                let procedure = self.find(&name)?;
-                Ok(Body::Owned(Value::Object(procedure.definition().clone()).to_json()))
+                let found = self.registry.lock().get(&name);
+                found.map(|found| Body::Owned(Value::Object(found.definition().clone()).to_json()))
             }
             ProceduresCall::List => Ok(self.list()),
-            ProceduresCall::Call { name, input } => {
-                let procedure = self.find(&name)?;
-                let outcome = self.run(&procedure, input, around).map_err(of_call_error)?;
-                Ok(Body::Owned(outcome.to_json()))
-            }
-            other => {
+            other @ (ProceduresCall::Call { .. } | _) => {
                 tracing::error!(?other, "procedures call without an executor");
-                Err(Refusal::internal())
+                return Err(Refusal::internal());
             }
-        }
+        };
+        outcome.map_err(|error| of_definition_error(&error))
     }
 
-    fn find(&self, name: &str) -> Result<Arc<Procedure>, Refusal> {
+    /// Finds the procedure to call.
+    ///
+    /// # Errors
+    /// The answer for the client.
+    pub(crate) fn find(&self, name: &str) -> Result<Arc<Procedure>, Refusal> {
         self.registry.lock().get(name).map_err(|error| of_definition_error(&error))
+    }
+
+    /// Calls a procedure and gives the `data` of its result. Events that it causes are delivered before.
+    ///
+    /// # Errors
+    /// The answer for the client.
+    pub(crate) fn call(
+        &self,
+        procedure: &Procedure,
+        input: Option<Value>,
+        around: &Surroundings<'_>,
+    ) -> Result<Body, Refusal> {
+        let outcome = self.run(procedure, input, around).map_err(of_call_error)?;
+        Ok(Body::Owned(outcome.to_json()))
     }
 
     fn list(&self) -> Body {

@@ -83,9 +83,7 @@ impl Host {
                 return;
             }
             Effect::SessionChanged(_) | Effect::Closed(_) => return,
-            other @ (Effect::Identity { .. } | Effect::Audit { .. } | _) => {
-                panic!("an effect that the fake host does not know: {other:?}")
-            }
+            other => panic!("an effect that the fake host does not know: {other:?}"),
         };
         let delay = if self.delays.is_empty() {
             Some(Duration::ZERO)

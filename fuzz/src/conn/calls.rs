@@ -429,9 +429,7 @@ impl Host {
                 }
                 Effect::SessionChanged(session) => self.session = session,
                 Effect::Closed(_) => self.closed = true,
-                other @ (Effect::Identity { .. } | Effect::Audit { .. } | _) => {
-                    panic!("an unknown effect: {other:?}")
-                }
+                other => panic!("an unknown effect: {other:?}"),
             }
         }
     }

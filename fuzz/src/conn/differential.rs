@@ -469,9 +469,7 @@ fn effect_text(effect: Effect) -> (String, Option<Parked>) {
             (format!("session {}", session.as_ref().map_or("-", |session| &session.user_id)), None)
         }
         Effect::Closed(_) => ("closed".into(), None),
-        other @ (Effect::Identity { .. } | Effect::Procedures { .. } | Effect::Audit { .. } | _) => {
-            panic!("an unknown effect: {other:?}")
-        }
+        other => panic!("an unknown effect: {other:?}"),
     }
 }
 

@@ -1,7 +1,9 @@
 //! Programs: transactions that decide as they go.
 
 use crate::support::{Counting, EPOCH_MS, json, object, options};
-use noex_store::{Answer, Change, ConflictReason, ReadRequest, Store, StoreError, Subscribed, SubscriberId};
+use noex_store::{
+    Answer, Change, ConflictReason, Program, ReadRequest, Store, StoreError, Subscribed, SubscriberId,
+};
 
 fn store() -> Store {
     let mut store = Store::new(options(), Box::<Counting>::default());
@@ -80,7 +82,8 @@ fn a_failed_program_leaves_nothing_behind() {
     let _ = store.take_commits();
     let before = state(&mut store);
 
-    let fails: [fn(&mut noex_store::Program<'_, '_>) -> Result<(), Stop>; 5] = [
+    type Fails = fn(&mut Program<'_, '_>) -> Result<(), Stop>;
+    let fails: [Fails; 5] = [
         |_| Err(Stop::Enough),
         |program| Ok(program.update("a", &json("99"), object("{}")).map(|_| ())?),
         |program| Ok(program.get("nowhere", &json("1")).map(|_| ())?),
