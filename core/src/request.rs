@@ -1,8 +1,9 @@
 //! From a text to a request: syntax, `type`, `id`, pongs.
 
 use crate::refusal::{Code, Refusal};
-use alloc::{borrow::Cow, string::String, vec::Vec};
+use alloc::{borrow::Cow, string::String};
 use noex_json::{CompactString, Member, ParseError, Raw, scan_object, write_number};
+use smallvec::SmallVec;
 
 /// The `id` of a request as it is echoed: canonical JSON text of a number.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -33,8 +34,8 @@ impl RequestId {
 }
 
 /// The members of a message, as texts.
-#[derive(Debug)]
-pub(crate) struct Members<'a>(Vec<Member<'a>>);
+#[derive(Debug, Default)]
+pub(crate) struct Members<'a>(SmallVec<[Member<'a>; 8]>);
 
 impl<'a> Members<'a> {
     /// Finds a member; of repeated ones the last counts.
@@ -49,8 +50,9 @@ impl<'a> Members<'a> {
 
     /// Lists the members of a value that is an object.
     pub(crate) fn of(raw: Raw<'a>) -> Option<Self> {
-        let mut members = Vec::new();
-        scan_object(raw.text(), usize::MAX, &mut members).ok().map(|()| Self(members))
+        let mut members = Self::default();
+        scan_object(raw.text(), usize::MAX, |member| members.0.push(member)).ok()?;
+        Some(members)
     }
 }
 
@@ -60,13 +62,16 @@ pub(crate) enum Envelope<'a> {
     /// The answer to a ping.
     Pong,
     /// A request.
-    Request { id: RequestId, kind: Cow<'a, str>, members: Members<'a> },
+    Request { id: RequestId, kind: Cow<'a, str> },
 }
 
-/// Reads the envelope of a message.
-pub(crate) fn read(text: &str, depth_max: usize) -> Result<Envelope<'_>, (RequestId, Refusal)> {
-    let mut members = Vec::with_capacity(8);
-    scan_object(text, depth_max, &mut members).map_err(|error| {
+/// Reads the envelope of a message, and lists its members, of which there must not be any yet.
+pub(crate) fn read<'a>(
+    text: &'a str,
+    depth_max: usize,
+    members: &mut Members<'a>,
+) -> Result<Envelope<'a>, (RequestId, Refusal)> {
+    scan_object(text, depth_max, |member| members.0.push(member)).map_err(|error| {
         let message = match error {
             ParseError::Syntax => "Invalid JSON",
             ParseError::TooDeep => "Message nesting too deep",
@@ -74,7 +79,6 @@ pub(crate) fn read(text: &str, depth_max: usize) -> Result<Envelope<'_>, (Reques
         };
         (RequestId::NONE, Refusal::new(Code::ParseError, message))
     })?;
-    let members = Members(members);
     let id = members.get("id").and_then(RequestId::read);
     let invalid = |id: Option<RequestId>, message: &'static str| {
         (id.unwrap_or(RequestId::NONE), Refusal::new(Code::InvalidRequest, message))
@@ -91,14 +95,14 @@ pub(crate) fn read(text: &str, depth_max: usize) -> Result<Envelope<'_>, (Reques
         };
     }
     match id {
-        Some(id) => Ok(Envelope::Request { id, kind, members }),
+        Some(id) => Ok(Envelope::Request { id, kind }),
         None => Err(invalid(None, "Request must include finite numeric \"id\"")),
     }
 }
 
 /// Tells whether a message is a valid pong.
 pub(crate) fn is_pong(text: &str, depth_max: usize) -> bool {
-    matches!(read(text, depth_max), Ok(Envelope::Pong))
+    matches!(read(text, depth_max, &mut Members::default()), Ok(Envelope::Pong))
 }
 
 #[cfg(test)]
@@ -106,7 +110,7 @@ mod tests {
     use super::*;
 
     fn id_of(text: &str) -> String {
-        match read(text, 16) {
+        match read(text, 16, &mut Members::default()) {
             Ok(Envelope::Request { id, .. }) => id.as_str().into(),
             other => panic!("{other:?}"),
         }
@@ -146,9 +150,9 @@ mod tests {
             ("{\"type\":\"x\",\"id\":1e400}", "0", "Request must include finite numeric \"id\""),
             ("{\"type\":\"x\",\"a\":[[[[]]]],\"id\":1}", "0", "Message nesting too deep"),
         ] {
-            let (got, refusal) = read(text, 4).expect_err("refused");
+            let (got, refusal) = read(text, 4, &mut Members::default()).expect_err("refused");
             assert_eq!((got.as_str(), refusal.message.as_ref()), (id, message), "{text}");
         }
-        assert!(matches!(read("{\"type\":\"pong\",\"timestamp\":-1}", 4), Ok(Envelope::Pong)));
+        assert!(is_pong("{\"type\":\"pong\",\"timestamp\":-1}", 4));
     }
 }

@@ -35,9 +35,10 @@ impl Connection {
     }
 
     pub(super) fn run_text(&mut self, now: Now, shared: &dyn Shared, text: &str) {
-        match request::read(text, self.config.json_depth_max) {
+        let mut members = Members::default();
+        match request::read(text, self.config.json_depth_max, &mut members) {
             Ok(Envelope::Pong) => self.heartbeat.pong(),
-            Ok(Envelope::Request { id, kind, members }) => self.run(now, shared, id, &kind, &members),
+            Ok(Envelope::Request { id, kind }) => self.run(now, shared, id, &kind, &members),
             Err((id, refusal)) => self.refuse(now, shared, id, refusal),
         }
     }

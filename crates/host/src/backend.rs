@@ -260,8 +260,8 @@ impl StoreBackend for EmbeddedStore {
                 Ok(Body::Static("{\"cleared\":true}"))
             }
             StoreCall::Get { bucket, key } => {
-                let found = self.peek(|store| store.get(now_ms, &bucket, &key))?;
-                Ok(found.map_or(Body::Static("null"), |record| Body::Shared(Arc::clone(record.json()))))
+                let found = self.peek(|store| store.get_json(now_ms, &bucket, &key))?;
+                Ok(found.map_or(Body::Static("null"), Body::Shared))
             }
             StoreCall::All { bucket } => self.read(now_ms, &bucket, R::All),
             StoreCall::Where { bucket, filter } => self.read(now_ms, &bucket, R::Where(filter)),

@@ -464,50 +464,49 @@ impl<S, T: Timer> Drive<S, T> {
         reason = "the enum may grow, and what is not known is reported"
     )]
     fn execute(&mut self, now: Now, effect: Effect) {
-        let hub = Arc::clone(&self.hub);
         match effect {
             Effect::Store { token, call } => {
                 self.executed = true;
                 let ends_subscriptions =
                     matches!(call, StoreCall::DropBucket { .. } | StoreCall::UndefineQuery { .. });
-                let outcome = hub.store_call(now, call);
-                self.connection.reply(now, &*hub, token, outcome);
+                let outcome = self.hub.store_call(now, call);
+                self.connection.reply(now, &*self.hub, token, outcome);
                 if ends_subscriptions {
                     self.end_subscriptions(now);
                 }
             }
             Effect::Authenticate { token, credential } => {
-                match hub.authenticator().map(|auth| auth.authenticate(&credential, now.unix_ms)) {
+                match self.hub.authenticator().map(|auth| auth.authenticate(&credential, now.unix_ms)) {
                     None => self.reply_login(now, token, Ok(None)),
                     Some(Verdict::Ready(answer)) => self.reply_login(now, token, answer),
                     Some(Verdict::Later(answer)) => {
-                        let until = now.mono + hub.options.authenticator_timeout;
+                        let until = now.mono + self.hub.options.authenticator_timeout;
                         self.login = Some(Login { token, answer, until });
                     }
                 }
             }
             Effect::Server { token, call } => {
-                let answer = hub.answer(now, call);
-                self.connection.reply(now, &*hub, token, Ok(answer));
+                let answer = self.hub.answer(now, call);
+                self.connection.reply(now, &*self.hub, token, Ok(answer));
             }
             Effect::Subscribe { token, subscription, source } => {
                 self.executed = true;
                 let outcome = match (source, &self.member) {
                     (Source::Query { query, params, .. }, Some(member)) => {
-                        hub.subscribe(now, &member.entry, subscription, &query, params.as_ref())
+                        self.hub.subscribe(now, &member.entry, subscription, &query, params.as_ref())
                     }
                     (Source::Events { pattern }, Some(member)) => {
-                        hub.subscribe_events(&member.entry, subscription, &pattern)
+                        self.hub.subscribe_events(&member.entry, subscription, &pattern)
                     }
                     (Source::Query { .. } | Source::Events { .. }, None) => {
                         Err::<Update, _>(Refusal::internal())
                     }
                 };
-                self.connection.reply_subscribe(now, &*hub, token, outcome);
+                self.connection.reply_subscribe(now, &*self.hub, token, outcome);
                 self.note_subscriptions();
             }
             Effect::Unsubscribe { subscription } => {
-                hub.unsubscribe(subscription);
+                self.hub.unsubscribe(subscription);
                 self.note_subscriptions();
             }
             Effect::SessionChanged(session) => {
@@ -518,12 +517,12 @@ impl<S, T: Timer> Drive<S, T> {
             Effect::Closed(reason) => self.closed = Some(reason),
             Effect::Rules { token, call } => {
                 self.executed = true;
-                let outcome = hub.rules_call(now, call);
+                let outcome = self.hub.rules_call(now, call);
                 self.reply_behind_events(now, token, outcome);
             }
             Effect::Procedures { token, call, session } => {
                 self.executed = true;
-                let outcome = hub.procedures_call(&|| self.timer.now(), session.as_deref(), call);
+                let outcome = self.hub.procedures_call(&|| self.timer.now(), session.as_deref(), call);
                 self.reply_behind_events(now, token, outcome);
             }
             // The enum may grow; an effect that is not known here cannot be answered.

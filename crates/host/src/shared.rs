@@ -43,6 +43,9 @@ impl Limits {
     }
 
     fn with<R>(&self, kind: &str, key: &str, use_it: impl FnOnce(&mut RateLimiter, &str) -> R) -> Option<R> {
+        if self.shards.is_empty() {
+            return None;
+        }
         let count = self.shards.len() as u64;
         let shard = self.hasher.hash_one((kind, key)).checked_rem(count)?;
         let shard = self.shards.get(usize::try_from(shard).ok()?)?;

@@ -146,6 +146,21 @@ impl FromIterator<(CompactString, Value)> for Object {
     }
 }
 
+impl From<Vec<(CompactString, Value)>> for Object {
+    /// As collecting them, but keeps the list where its order is right already.
+    fn from(members: Vec<(CompactString, Value)>) -> Self {
+        let repeated = |at: usize, name: &str| {
+            members.get(..at).is_some_and(|earlier| earlier.iter().any(|(other, _)| other == name))
+        };
+        let in_order = members.len() <= SMALL_MAX
+            && members
+                .iter()
+                .enumerate()
+                .all(|(at, (name, _))| integer_name(name).is_none() && !repeated(at, name));
+        if in_order { Self { members, integer_names: 0 } } else { members.into_iter().collect() }
+    }
+}
+
 impl IntoIterator for Object {
     type Item = (CompactString, Value);
     type IntoIter = alloc::vec::IntoIter<(CompactString, Value)>;
@@ -189,6 +204,21 @@ mod tests {
     }
 
     #[test]
+    fn lists_become_objects_as_if_collected() {
+        for list in ["a b c", "a b a", "b 1 a 0", "a", ""] {
+            let members: Vec<_> = list
+                .split_whitespace()
+                .enumerate()
+                .map(|(at, name)| (CompactString::new(name), Value::Bool(at == 0)))
+                .collect();
+            let collected: Object = members.clone().into_iter().collect();
+            let taken = Object::from(members);
+            assert_eq!(names(&taken), names(&collected), "{list}");
+            assert_eq!(taken, collected, "{list}");
+        }
+    }
+
+    #[test]
     fn large_and_small_merges_agree() {
         let members: Vec<(CompactString, Value)> = (0..300_u32)
             .map(|i| {
@@ -199,6 +229,7 @@ mod tests {
             })
             .collect();
         let bulk: Object = members.clone().into_iter().collect();
+        assert_eq!(names(&bulk), names(&Object::from(members.clone())));
         let mut one_by_one = Object::new();
         for (name, value) in members {
             one_by_one.set(name, value);

@@ -104,17 +104,16 @@ pub fn scan(text: &str, depth_max: usize) -> Result<Raw<'_>, ParseError> {
     if depth > depth_max { Err(ParseError::TooDeep) } else { Ok(raw) }
 }
 
-/// Validates a whole text that should be an object and lists its members in order of appearance, repeated names
-/// included.
+/// Validates a whole text that should be an object and gives its members in order of appearance, repeated names
+/// included. Those given before an error is found mean nothing.
 ///
 /// # Errors
 /// As [`scan`]; [`ParseError::WrongType`] if it is valid JSON of another type.
 pub fn scan_object<'a>(
     text: &'a str,
     depth_max: usize,
-    members: &mut Vec<Member<'a>>,
+    mut member: impl FnMut(Member<'a>),
 ) -> Result<(), ParseError> {
-    members.clear();
     let mut parser = Parser::new(text);
     parser.space();
     if parser.peek() != Some(b'{') {
@@ -135,7 +134,7 @@ pub fn scan_object<'a>(
             parser.space();
             let start = parser.at;
             depth = depth.max(1 + parser.skip_value()?);
-            members.push((name, Raw(parser.slice(start, parser.at))));
+            member((name, Raw(parser.slice(start, parser.at))));
             parser.space();
             match parser.next() {
                 Some(b',') => {}
@@ -174,6 +173,40 @@ pub fn scan_array(raw: Raw<'_>) -> Option<Vec<Raw<'_>>> {
     }
 }
 
+/// The open containers around a position, one bit each (set = object); beyond 64, in a list.
+#[derive(Default)]
+struct Open {
+    bits: u64,
+    outer: Vec<u64>,
+    depth: usize,
+}
+
+impl Open {
+    fn push(&mut self, object: bool) {
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
+            self.outer.push(self.bits);
+        }
+        self.bits = self.bits << 1 | u64::from(object);
+        self.depth += 1;
+    }
+
+    fn pop(&mut self) {
+        self.bits >>= 1;
+        self.depth = self.depth.saturating_sub(1);
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
+            self.bits = self.outer.pop().unwrap_or_default();
+        }
+    }
+
+    /// Whether the innermost one is an object; `None` = none is open.
+    fn innermost(&self) -> Option<bool> {
+        (self.depth > 0).then_some(self.bits & 1 == 1)
+    }
+}
+
+/// Room for the members of a small object, and for those that a store adds, in one allocation.
+const MEMBERS_EXPECTED: usize = 8;
+
 struct Parser<'a> {
     text: &'a str,
     bytes: &'a [u8],
@@ -211,8 +244,7 @@ impl<'a> Parser<'a> {
 
     /// Validates one value without recursion and gives its nesting depth (0 for a scalar).
     fn skip_value(&mut self) -> Result<usize, ParseError> {
-        // One entry per open container: true = object.
-        let mut open: Vec<bool> = Vec::new();
+        let mut open = Open::default();
         let mut depth = 0;
         loop {
             self.space();
@@ -220,7 +252,7 @@ impl<'a> Parser<'a> {
                 b'{' => {
                     self.at += 1;
                     open.push(true);
-                    depth = depth.max(open.len());
+                    depth = depth.max(open.depth);
                     self.space();
                     if self.peek() != Some(b'}') {
                         self.member_name()?;
@@ -232,7 +264,7 @@ impl<'a> Parser<'a> {
                 b'[' => {
                     self.at += 1;
                     open.push(false);
-                    depth = depth.max(open.len());
+                    depth = depth.max(open.depth);
                     self.space();
                     if self.peek() != Some(b']') {
                         continue;
@@ -247,7 +279,7 @@ impl<'a> Parser<'a> {
             }
             // A value has ended: go on in the container around it, closing those that end here.
             loop {
-                let Some(in_object) = open.last() else { return Ok(depth) };
+                let Some(in_object) = open.innermost() else { return Ok(depth) };
                 self.space();
                 match (self.next(), in_object) {
                     (Some(b','), true) => {
@@ -326,13 +358,12 @@ impl<'a> Parser<'a> {
         let integer = self.skip_number()?;
         let text = self.slice(start, self.at);
         if integer && text.len() <= 15 {
-            // Fits an i64 and a double exactly; "-0" must stay negative zero.
+            // At most 15 digits fit a double exactly. The sign comes last, so that "-0" stays negative zero.
+            let digits = text.bytes().filter(u8::is_ascii_digit);
+            let magnitude = digits.fold(0_u64, |number, digit| number * 10 + u64::from(digit - b'0'));
             #[expect(clippy::cast_precision_loss, reason = "at most 15 digits")]
-            return Ok(if text == "-0" {
-                -0.0
-            } else {
-                text.parse::<i64>().map_err(|_| ParseError::Syntax)? as f64
-            });
+            let magnitude = magnitude as f64;
+            return Ok(if text.starts_with('-') { -magnitude } else { magnitude });
         }
         text.parse().map_err(|_| ParseError::Syntax)
     }
@@ -342,14 +373,14 @@ impl<'a> Parser<'a> {
         self.expect(b'"')?;
         let mut escaped = false;
         loop {
+            self.at += plain_len(self.bytes.get(self.at..).unwrap_or_default());
             match self.next().ok_or(ParseError::Syntax)? {
                 b'"' => return Ok(escaped),
                 b'\\' => {
                     escaped = true;
                     self.escape()?;
                 }
-                byte if byte < 0x20 => return Err(ParseError::Syntax),
-                _ => {}
+                _ => return Err(ParseError::Syntax),
             }
         }
     }
@@ -423,7 +454,10 @@ impl<'a> Parser<'a> {
         match self.peek().ok_or(ParseError::Syntax)? {
             b'{' => self.object(depth_left.checked_sub(1).ok_or(ParseError::TooDeep)?),
             b'[' => self.array(depth_left.checked_sub(1).ok_or(ParseError::TooDeep)?),
-            b'"' => Ok(Value::String(CompactString::from(self.string()?))),
+            b'"' => Ok(Value::String(match self.string()? {
+                Cow::Borrowed(text) => CompactString::new(text),
+                Cow::Owned(text) => text.into(),
+            })),
             b't' => self.skip_scalar().map(|()| Value::Bool(true)),
             b'f' => self.skip_scalar().map(|()| Value::Bool(false)),
             b'n' => self.skip_scalar().map(|()| Value::Null),
@@ -452,26 +486,51 @@ impl<'a> Parser<'a> {
 
     fn object(&mut self, depth_left: usize) -> Result<Value, ParseError> {
         self.at += 1;
-        let mut members = Vec::new();
         self.space();
         if self.peek() == Some(b'}') {
             self.at += 1;
             return Ok(Value::Object(Object::new()));
         }
+        let mut members = Vec::with_capacity(MEMBERS_EXPECTED);
         loop {
             self.space();
-            let name = CompactString::from(self.string()?);
+            let name = match self.string()? {
+                Cow::Borrowed(name) => CompactString::new(name),
+                Cow::Owned(name) => name.into(),
+            };
             self.space();
             self.expect(b':')?;
             members.push((name, self.value(depth_left)?));
             self.space();
             match self.next() {
                 Some(b',') => {}
-                Some(b'}') => return Ok(Value::Object(members.into_iter().collect())),
+                Some(b'}') => return Ok(Value::Object(Object::from(members))),
                 _ => return Err(ParseError::Syntax),
             }
         }
     }
+}
+
+/// Counts the bytes up to the first quote, backslash or control character. Looks at eight bytes at a time: a byte of
+/// `word - 0x01…` borrows into its top bit only if it was zero, which the exclusive ors make of the byte looked for.
+pub(crate) fn plain_len(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    const TOPS: u64 = ONES << 7;
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
+    let mut at = 0;
+    let mut chunks = bytes.chunks_exact(8);
+    for chunk in &mut chunks {
+        let word = chunk.try_into().map_or(0, u64::from_le_bytes);
+        let control = word.wrapping_sub(ONES * 0x20) & !word;
+        let found =
+            (control | zero(word ^ ONES * u64::from(b'"')) | zero(word ^ ONES * u64::from(b'\\'))) & TOPS;
+        if found != 0 {
+            return at + (found.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    let rest = chunks.remainder();
+    at + rest.iter().position(|b| *b < 0x20 || *b == b'"' || *b == b'\\').unwrap_or(rest.len())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Compact JSON text.
 
-use crate::Value;
+use crate::{Value, parse::plain_len};
 use alloc::string::String;
 
 /// Appends a value in its compact form. Recursion depth is the depth of the value, which parsing bounds.
@@ -78,32 +78,34 @@ fn push_integer(out: &mut String, integer: i64) {
 /// Appends a quoted string, escaped as `JSON.stringify` does.
 pub fn write_string(out: &mut String, text: &str) {
     out.push('"');
-    let mut from = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
-            continue;
-        }
-        out.push_str(text.get(from..at).unwrap_or_default());
-        from = at + 1;
-        match byte {
-            b'"' => out.push_str("\\\""),
-            b'\\' => out.push_str("\\\\"),
-            0x08 => out.push_str("\\b"),
-            0x09 => out.push_str("\\t"),
-            0x0A => out.push_str("\\n"),
-            0x0C => out.push_str("\\f"),
-            0x0D => out.push_str("\\r"),
-            other => {
-                const HEX: [char; 16] =
-                    ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-                out.push_str("\\u00");
-                out.push(HEX.get(usize::from(other >> 4)).copied().unwrap_or('0'));
-                out.push(HEX.get(usize::from(other & 15)).copied().unwrap_or('0'));
-            }
+    let mut rest = text;
+    loop {
+        let (plain, special) = rest.split_at_checked(plain_len(rest.as_bytes())).unwrap_or((rest, ""));
+        out.push_str(plain);
+        let Some(byte) = special.bytes().next() else { break };
+        write_escape(out, byte);
+        rest = special.get(1..).unwrap_or_default();
+    }
+    out.push('"');
+}
+
+fn write_escape(out: &mut String, byte: u8) {
+    match byte {
+        b'"' => out.push_str("\\\""),
+        b'\\' => out.push_str("\\\\"),
+        0x08 => out.push_str("\\b"),
+        0x09 => out.push_str("\\t"),
+        0x0A => out.push_str("\\n"),
+        0x0C => out.push_str("\\f"),
+        0x0D => out.push_str("\\r"),
+        other => {
+            const HEX: [char; 16] =
+                ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+            out.push_str("\\u00");
+            out.push(HEX.get(usize::from(other >> 4)).copied().unwrap_or('0'));
+            out.push(HEX.get(usize::from(other & 15)).copied().unwrap_or('0'));
         }
     }
-    out.push_str(text.get(from..).unwrap_or_default());
-    out.push('"');
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! `null` and NaN are no scalars here: they are identical to nothing that could be looked up.
 //! Order: booleans, then numbers, then strings by UTF-16 code units.
 
+use hashbrown::Equivalent;
 use noex_json::{CompactString, Value, utf16_cmp};
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
@@ -93,6 +94,40 @@ pub(crate) enum Scalar {
     String(Text),
 }
 
+/// A scalar to look up in a hash map, not copied out of its value. The hash is that of the [`Scalar`].
+#[derive(Clone, Copy, Debug, Hash)]
+pub(crate) enum Sought<'a> {
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number.
+    Number(Real),
+    /// Text.
+    String(&'a str),
+}
+
+impl<'a> Sought<'a> {
+    /// Refers to a value; `None` if it can never be found.
+    pub(crate) fn new(value: &'a Value) -> Option<Self> {
+        match value {
+            Value::Bool(flag) => Some(Self::Bool(*flag)),
+            Value::Number(number) => Real::new(*number).map(Self::Number),
+            Value::String(text) => Some(Self::String(text)),
+            Value::Null | Value::Array(_) | Value::Object(_) => None,
+        }
+    }
+}
+
+impl Equivalent<Scalar> for Sought<'_> {
+    fn equivalent(&self, key: &Scalar) -> bool {
+        match (self, key) {
+            (Self::Bool(sought), Scalar::Bool(flag)) => sought == flag,
+            (Self::Number(sought), Scalar::Number(number)) => sought == number,
+            (Self::String(sought), Scalar::String(text)) => text.0 == **sought,
+            (Self::Bool(_) | Self::Number(_) | Self::String(_), _) => false,
+        }
+    }
+}
+
 /// Type of a scalar.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Class {
@@ -149,6 +184,24 @@ mod tests {
         {
             assert_eq!(key(&value), None);
         }
+    }
+
+    #[test]
+    fn what_is_sought_hashes_as_the_key_it_equals() {
+        use std::hash::{BuildHasher, RandomState};
+        let values =
+            [Value::Bool(true), Value::Number(-0.0), Value::Number(1.0), Value::from("1"), Value::from("")];
+        let hasher = RandomState::new();
+        for sought in &values {
+            for key in &values {
+                let (found, scalar) = (Sought::new(sought).unwrap(), Scalar::new(key).unwrap());
+                assert_eq!(found.equivalent(&scalar), Scalar::new(sought).as_ref() == Some(&scalar));
+                if found.equivalent(&scalar) {
+                    assert_eq!(hasher.hash_one(found), hasher.hash_one(&scalar));
+                }
+            }
+        }
+        assert!(Sought::new(&Value::Number(f64::NAN)).is_none() && Sought::new(&Value::Null).is_none());
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod tests;
 use crate::collation::CollationKey;
 use crate::error::StoreError;
 use crate::index::{Index, IndexSpec};
-use crate::key::{Real, Scalar};
+use crate::key::{Real, Scalar, Sought};
 use crate::record::{CREATED_AT, EXPIRES_AT, Record};
 use crate::schema::Definition;
 use foldhash::SharedSeed;
@@ -43,13 +43,21 @@ pub(crate) type KeyOrder = OrdSet<(Arc<CollationKey>, u64)>;
 /// How many deleted records' places are remembered per bucket, for cursors that name them.
 const DELETED_MAX: usize = 1024;
 
+/// What is found by a key. A read by key is the most frequent call, and most of its time is spent waiting for memory:
+/// so the record is here again, and its text too once it has been read, which spares a visit to the record.
+#[derive(Debug)]
+struct Keyed {
+    seq: u64,
+    record: Arc<Record>,
+    text: Option<Arc<str>>,
+}
+
 /// One bucket.
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) id: BucketId,
     pub(crate) definition: Arc<Definition>,
-    /// Places and records by key; the record again, because a read by key is the most frequent call.
-    keys: HashMap<Scalar, (u64, Arc<Record>), Hashing>,
+    keys: HashMap<Scalar, Keyed, Hashing>,
     records: Records,
     indexes: Vec<Index>,
     key_order: Option<KeyOrder>,
@@ -156,12 +164,18 @@ impl Table {
 
     /// Finds the place of the record with a key.
     pub(crate) fn seq_of(&self, key: &Value) -> Option<u64> {
-        self.keys.get(&Scalar::new(key)?).map(|(seq, _)| *seq)
+        self.keys.get(&Sought::new(key)?).map(|keyed| keyed.seq)
     }
 
     /// Finds the record with a key.
     pub(crate) fn find(&self, key: &Value) -> Option<&Arc<Record>> {
-        self.keys.get(&Scalar::new(key)?).map(|(_, record)| record)
+        self.keys.get(&Sought::new(key)?).map(|keyed| &keyed.record)
+    }
+
+    /// Finds the text of the record with a key.
+    pub(crate) fn find_text(&mut self, key: &Value) -> Option<&Arc<str>> {
+        let keyed = self.keys.get_mut(&Sought::new(key)?)?;
+        Some(keyed.text.get_or_insert_with(|| Arc::clone(keyed.record.json())))
     }
 
     /// Gives the record at a place.
@@ -227,15 +241,16 @@ impl Table {
     fn put_key(&mut self, seq: u64, old: Option<&Arc<Record>>, new: Option<&Arc<Record>>) {
         if let (Some(_), Some(record)) = (old, new) {
             // A record keeps its key for life; its version changes.
-            let held = Scalar::new(record.key()).and_then(|key| self.keys.get_mut(&key));
-            if let Some((_, version)) = held.filter(|(place, _)| *place == seq) {
-                *version = Arc::clone(record);
+            let held = Sought::new(record.key()).and_then(|key| self.keys.get_mut(&key));
+            if let Some(keyed) = held.filter(|keyed| keyed.seq == seq) {
+                keyed.record = Arc::clone(record);
+                keyed.text = None;
             }
             return;
         }
         if let Some(record) = old {
-            if let Some(key) = Scalar::new(record.key())
-                && self.keys.get(&key).is_some_and(|(place, _)| *place == seq)
+            if let Some(key) = Sought::new(record.key())
+                && self.keys.get(&key).is_some_and(|keyed| keyed.seq == seq)
             {
                 self.keys.remove(&key);
             }
@@ -245,7 +260,7 @@ impl Table {
         }
         if let Some(record) = new {
             if let Some(key) = Scalar::new(record.key()) {
-                self.keys.insert(key, (seq, Arc::clone(record)));
+                self.keys.insert(key, Keyed { seq, record: Arc::clone(record), text: None });
             }
             if let Some((order, place)) = self.key_order.as_mut().zip(record.order()) {
                 order.insert((Arc::clone(place), seq));
@@ -262,7 +277,7 @@ impl Table {
 
     /// Finds the place of a recently deleted record.
     pub(crate) fn deleted_seq(&self, key: &Value) -> Option<u64> {
-        self.deleted.places.get(&Scalar::new(key)?).copied()
+        self.deleted.places.get(&Sought::new(key)?).copied()
     }
 
     /// Gives the place in key order that a record with this key has.

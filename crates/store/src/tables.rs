@@ -132,6 +132,16 @@ impl Tables {
         self.named(name).ok_or_else(|| StoreError::BucketNotDefined { bucket: name.into() })
     }
 
+    /// Finds a bucket by name, for changes.
+    ///
+    /// # Errors
+    /// [`StoreError::BucketNotDefined`].
+    pub(crate) fn require_mut(&mut self, name: &str) -> Result<&mut Table, StoreError> {
+        let id = self.names.get(name);
+        let table = id.and_then(|id| self.tables.get_mut(id));
+        table.ok_or_else(|| StoreError::BucketNotDefined { bucket: name.into() })
+    }
+
     /// Iterates over the buckets in the order of their definition.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Table> {
         self.tables.values()

@@ -50,25 +50,33 @@ fn rejects_what_is_not_rfc_8259() {
 fn depth_is_counted_and_a_syntax_error_wins() {
     assert_eq!(scan("[[[]]]", 2), Err(ParseError::TooDeep));
     assert!(scan("[[[]]]", 3).is_ok());
-    let mut members = Vec::new();
-    assert_eq!(scan_object("{\"a\":[[]]}", 2, &mut members), Err(ParseError::TooDeep));
-    assert!(scan_object("{\"a\":[[]]}", 3, &mut members).is_ok());
+    assert_eq!(scan_object("{\"a\":[[]]}", 2, |_| ()), Err(ParseError::TooDeep));
+    assert!(scan_object("{\"a\":[[]]}", 3, |_| ()).is_ok());
     let deep = "[".repeat(1_000_000);
     assert_eq!(scan(&deep, 128), Err(ParseError::Syntax));
     let closed = format!("{deep}{}", "]".repeat(1_000_000));
     assert_eq!(scan(&closed, 128), Err(ParseError::TooDeep));
+    // Which container is open is known at any depth: around the 64 that fit a word, too.
+    for depth in [63, 64, 65, 127, 128, 129, 300] {
+        let text = format!("{}1{}", "{\"a\":[".repeat(depth), "]}".repeat(depth));
+        assert!(scan(&text, 2 * depth).is_ok(), "{depth}");
+        for wrong in ["]]", "}}"] {
+            let text = format!("{}1{}{wrong}", "{\"a\":[".repeat(depth), "]}".repeat(depth - 1));
+            assert_eq!(scan(&text, 2 * depth), Err(ParseError::Syntax), "{depth} {wrong}");
+        }
+    }
 }
 
 #[test]
 fn object_members_are_listed_raw() {
     let mut members = Vec::new();
-    scan_object(" { \"a\\u0062\" : [1, {\"x\":2}] , \"n\":null,\"n\":-1.5e2 } ", 9, &mut members)
+    scan_object(" { \"a\\u0062\" : [1, {\"x\":2}] , \"n\":null,\"n\":-1.5e2 } ", 9, |m| members.push(m))
         .expect("valid");
     let listed: Vec<_> = members.iter().map(|(n, r)| (n.as_ref(), r.text())).collect();
     assert_eq!(listed, [("ab", "[1, {\"x\":2}]"), ("n", "null"), ("n", "-1.5e2")]);
     assert_eq!(members[2].1.as_number(), Some(-150.0));
-    assert_eq!(scan_object("[]", 9, &mut members), Err(ParseError::WrongType));
-    assert_eq!(scan_object("[", 9, &mut members), Err(ParseError::Syntax));
+    assert_eq!(scan_object("[]", 9, |_| ()), Err(ParseError::WrongType));
+    assert_eq!(scan_object("[", 9, |_| ()), Err(ParseError::Syntax));
     let items: Vec<_> =
         scan_array(Raw("[1, [2,3] ,\"a,b\"]")).expect("array").iter().map(|r| r.text()).collect();
     assert_eq!(items, ["1", "[2,3]", "\"a,b\""]);
@@ -125,10 +133,16 @@ proptest! {
         }
     }
 
+    /// The search by words finds what a search by bytes finds.
+    #[test]
+    fn plain_bytes_are_counted(bytes in prop::collection::vec(prop_oneof![0x1E..0x26_u8, 0x58..0x60_u8, any::<u8>()], 0..40)) {
+        let special = |byte: &u8| *byte < 0x20 || matches!(byte, b'"' | b'\\');
+        prop_assert_eq!(plain_len(&bytes), bytes.iter().position(special).unwrap_or(bytes.len()));
+    }
+
     #[test]
     fn never_panics(text in "[\\[\\]{}\",:0-9eE.+\\\\u\\-a-fn ]{0,40}") {
-        let mut members = Vec::new();
-        let scanned = scan_object(&text, 8, &mut members).is_ok();
+        let scanned = scan_object(&text, 8, |_| ()).is_ok();
         if let Ok(raw) = scan(&text, 8) {
             prop_assert_eq!(raw.is_object(), scanned);
             let _ = raw.to_value();
