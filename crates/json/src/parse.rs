@@ -511,26 +511,28 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// Counts the bytes up to the first quote, backslash or control character. Looks at eight bytes at a time: a byte of
-/// `word - 0x01…` borrows into its top bit only if it was zero, which the exclusive ors make of the byte looked for.
+/// Counts the bytes up to the first quote, backslash or control character. Looks at eight bytes at a time: the least
+/// byte of `word - limit` that borrows has its top bit set, and none below it has (the well-known test for a zero or
+/// small byte in a word).
 pub(crate) fn plain_len(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 255;
     const TOPS: u64 = ONES << 7;
-    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
+    const SPACES: u64 = ONES * 0x20;
+    const QUOTES: u64 = ONES * 0x22;
+    const BACKSLASHES: u64 = ONES * 0x5C;
+    let below = |word: u64, limit: u64| word.wrapping_sub(limit) & !word & TOPS;
     let mut at = 0;
     let mut chunks = bytes.chunks_exact(8);
     for chunk in &mut chunks {
         let word = chunk.try_into().map_or(0, u64::from_le_bytes);
-        let control = word.wrapping_sub(ONES * 0x20) & !word;
-        let found =
-            (control | zero(word ^ ONES * u64::from(b'"')) | zero(word ^ ONES * u64::from(b'\\'))) & TOPS;
+        let found = below(word, SPACES) | below(word ^ QUOTES, ONES) | below(word ^ BACKSLASHES, ONES);
         if found != 0 {
             return at + (found.trailing_zeros() / 8) as usize;
         }
         at += 8;
     }
     let rest = chunks.remainder();
-    at + rest.iter().position(|b| *b < 0x20 || *b == b'"' || *b == b'\\').unwrap_or(rest.len())
+    at + rest.iter().position(|byte| *byte < 0x20 || matches!(byte, b'"' | b'\\')).unwrap_or(rest.len())
 }
 
 #[cfg(test)]
