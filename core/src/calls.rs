@@ -79,7 +79,10 @@ pub enum StoreCall {
     Buckets {
         permitted: Option<Vec<String>>,
     },
-    Stats,
+    /// Statistics; those of system buckets only with `system`.
+    Stats {
+        system: bool,
+    },
     Transaction {
         operations: Vec<StoreOperation>,
     },
@@ -147,8 +150,11 @@ pub enum RulesCall {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ServerCall {
-    /// Counters and what is configured.
-    Stats,
+    /// Counters and what is configured; those of system buckets only with `system`.
+    Stats {
+        /// Whether system buckets are shown.
+        system: bool,
+    },
     /// Open connections.
     Connections,
     /// Whether the server works.

@@ -1,6 +1,6 @@
 //! What a connection is configured with. One value serves all connections of a server.
 
-use crate::Permissions;
+use crate::{Permissions, Tier};
 use alloc::{string::String, vec::Vec};
 use core::time::Duration;
 
@@ -9,6 +9,8 @@ use core::time::Duration;
 pub struct Config {
     /// Whether and how clients log in.
     pub auth: AuthMode,
+    /// Tiers of the operations that are recorded for the audit log; empty = there is none.
+    pub audit: Vec<Tier>,
     /// Whether a rule engine is attached; without one `rules.*` answers `RULES_NOT_AVAILABLE`.
     pub rules: bool,
     /// Whether procedures are served.
@@ -41,6 +43,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             auth: AuthMode::None,
+            audit: Vec::new(),
             rules: false,
             procedures: false,
             expose_error_details: true,
@@ -66,6 +69,9 @@ pub enum AuthMode {
     None,
     /// With a token that the host validates.
     Token(TokenMode),
+    /// As users that the host manages, whose rights [`Shared::permits_user`](crate::Shared::permits_user) knows. A
+    /// login is required.
+    BuiltIn,
 }
 
 /// Settings of token authentication.

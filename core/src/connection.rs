@@ -12,6 +12,7 @@
 //!
 //! Only this file changes the phase.
 
+mod audit;
 mod flow;
 mod identity;
 mod pipeline;
@@ -19,6 +20,7 @@ mod pipeline;
 use crate::{
     AuthMode, AuthToken, Body, CloseReason, Config, Denied, Effect, Frame, Instant, Now, OpToken, Refusal,
     ResultMode, Session, Shared, SubscribeToken, Text, Update,
+    audit::{ErrorBudget, Note},
     frame::{self, Data},
     heartbeat::{Beat, Heartbeat},
     outbox::{Outbox, Replies},
@@ -26,7 +28,7 @@ use crate::{
     request::{self, RequestId},
     subscriptions::{EndReason, Stream, SubId, Subscriptions},
 };
-use alloc::{collections::VecDeque, string::String, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, collections::VecDeque, string::String, sync::Arc, vec::Vec};
 
 /// Who is at the other end.
 #[derive(Clone, Debug)]
@@ -93,6 +95,10 @@ pub struct Connection {
     expiry_untold: bool,
     login_deadline: Option<Instant>,
     replies: Replies,
+    /// What the audit log wants to know of the request that is being handled.
+    note: Option<Box<Note>>,
+    /// Errors that are recorded one by one.
+    error_budget: ErrorBudget,
     /// A request under way must end before the next one may begin.
     barrier: bool,
     /// Requests behind the barrier, unparsed.
@@ -126,6 +132,8 @@ impl Connection {
             expiry_untold: false,
             login_deadline,
             replies: Replies::default(),
+            note: None,
+            error_budget: ErrorBudget::new(now.mono),
             barrier: false,
             backlog: VecDeque::new(),
             backlog_bytes: 0,
@@ -217,6 +225,7 @@ impl Connection {
             self.close_now(now, shared, CloseReason::SlowConsumer);
             return;
         }
+        self.record_summary(Some(now.mono));
         match self.heartbeat.beat(now.mono, self.wants_read()) {
             Beat::Nothing => {}
             Beat::SendPing => {
@@ -267,13 +276,7 @@ impl Connection {
         if self.replies.id(token.0).is_none() {
             return;
         }
-        let outcome = outcome.map(|body| match body {
-            Body::Shared(text) => Some(Data::Shared(text)),
-            Body::Owned(text) => Some(Data::Owned(text)),
-            Body::Static(text) => Some(Data::Static(text)),
-            Body::Absent => None,
-        });
-        self.fill(now, shared, token.0, outcome);
+        self.fill(now, shared, token.0, outcome.map(data));
     }
 
     /// Answers a subscribe with the initial state. Events have none: give version 0 without data.
@@ -300,6 +303,7 @@ impl Connection {
                 }
                 let text = frame::subscribed(id, subscription, version, data);
                 self.replies.fill(number, text, Some(subscription));
+                self.record_outcome(number, None);
                 self.release_replies(now, shared);
             }
             Err(refusal) => {
@@ -376,6 +380,7 @@ impl Connection {
                     self.session_deadline,
                     self.login_deadline,
                     self.stall_deadline(),
+                    self.error_budget.deadline(),
                 ]
                 .into_iter()
                 .flatten()
@@ -443,17 +448,25 @@ impl Connection {
     }
 
     fn fill(&mut self, now: Now, shared: &dyn Shared, number: u64, outcome: Result<Option<Data>, Refusal>) {
-        let Some(id) = self.replies.id(number) else { return };
-        let text = match outcome {
-            Ok(data) => frame::result(id, data),
-            Err(refusal) => frame::error(id, &refusal, self.config.expose_error_details),
-        };
-        self.replies.fill(number, text, None);
+        self.settle(number, outcome);
         self.release_replies(now, shared);
     }
 
-    /// Queues replies whose turn has come, then lets waiting requests begin.
-    fn release_replies(&mut self, now: Now, shared: &dyn Shared) {
+    /// Fills the place of a reply and records the outcome.
+    fn settle(&mut self, number: u64, outcome: Result<Option<Data>, Refusal>) {
+        let Some(id) = self.replies.id(number) else { return };
+        let (text, error) = match outcome {
+            Ok(data) => (frame::result(id, data), None),
+            Err(refusal) => {
+                (frame::error(id, &refusal, self.config.expose_error_details), Some(refusal.message))
+            }
+        };
+        self.replies.fill(number, text, None);
+        self.record_outcome(number, error.as_deref());
+    }
+
+    /// Queues replies whose turn has come.
+    fn send_ready_replies(&mut self, shared: &dyn Shared) {
         while let Some((text, announces)) = self.replies.pop_ready() {
             self.outbox.push(Frame::Text(text));
             if let Some(subscription) = announces {
@@ -461,6 +474,11 @@ impl Connection {
             }
         }
         self.send_after_replies();
+    }
+
+    /// Queues replies whose turn has come, then lets waiting requests begin.
+    fn release_replies(&mut self, now: Now, shared: &dyn Shared) {
+        self.send_ready_replies(shared);
         if self.replies.is_empty() {
             self.barrier = false;
         }
@@ -478,7 +496,7 @@ impl Connection {
         if self.replies.is_empty() {
             self.outbox.push(Frame::Text(text));
         } else {
-            let number = self.replies.open(id);
+            let number = self.replies.open(id, None);
             self.replies.fill(number, text, None);
         }
     }
@@ -486,6 +504,23 @@ impl Connection {
     fn answer_error(&mut self, id: RequestId, refusal: &Refusal) {
         let text = frame::error(&id, refusal, self.config.expose_error_details);
         self.answer(id, text);
+        self.record_now(Some(&refusal.message));
+    }
+
+    fn answer_data(&mut self, id: RequestId, data: Data) {
+        let text = frame::result(&id, Some(data));
+        self.answer_success(id, text);
+    }
+
+    fn answer_success(&mut self, id: RequestId, text: Text) {
+        self.answer(id, text);
+        self.record_now(None);
+    }
+
+    /// Opens the place of a reply that comes later.
+    fn open(&mut self, id: RequestId) -> u64 {
+        let note = self.note.take();
+        self.replies.open(id, note)
     }
 
     fn stall_deadline(&self) -> Option<Instant> {
@@ -496,8 +531,15 @@ impl Connection {
     /// not is dropped.
     fn abandon_requests(&mut self) {
         self.effects.retain(|effect| {
-            matches!(effect, Effect::Unsubscribe { .. } | Effect::SessionChanged(_) | Effect::Closed(_))
+            matches!(
+                effect,
+                Effect::Unsubscribe { .. }
+                    | Effect::SessionChanged(_)
+                    | Effect::Record(_)
+                    | Effect::Closed(_)
+            )
         });
+        self.record_abandoned();
         self.replies.clear();
         self.backlog.clear();
         self.backlog_bytes = 0;
@@ -547,6 +589,15 @@ impl Connection {
     }
 }
 
+fn data(body: Body) -> Option<Data> {
+    match body {
+        Body::Shared(text) => Some(Data::Shared(text)),
+        Body::Owned(text) => Some(Data::Owned(text)),
+        Body::Static(text) => Some(Data::Static(text)),
+        Body::Absent => None,
+    }
+}
+
 impl Config {
     /// Whether requests need a login, as the welcome tells.
     #[must_use]
@@ -554,6 +605,7 @@ impl Config {
         match &self.auth {
             AuthMode::None => false,
             AuthMode::Token(token) => token.required,
+            AuthMode::BuiltIn => true,
         }
     }
 }

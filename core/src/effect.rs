@@ -1,8 +1,8 @@
 //! Work that the machine cannot do itself, and how it is answered.
 
 use crate::{
-    AuditQuery, IdentityCall, ProceduresCall, Refusal, ResultMode, RulesCall, ServerCall, Session, StoreCall,
-    SubId,
+    AuditQuery, AuditRecord, IdentityCall, ProceduresCall, Refusal, ResultMode, RulesCall, ServerCall,
+    Session, StoreCall, SubId,
 };
 use alloc::{string::String, sync::Arc};
 use noex_json::Value;
@@ -78,6 +78,8 @@ pub enum Effect {
         /// The subscription.
         subscription: SubId,
     },
+    /// Add an entry to the audit log; no answer. It comes when the request has been answered, or never will be.
+    Record(AuditRecord),
     /// The connection speaks for somebody else now; no answer.
     SessionChanged(Option<Arc<Session>>),
     /// The connection has ended, its subscriptions are dropped: close the transport once it is drained. Exactly once,
@@ -113,6 +115,18 @@ pub struct OpToken(pub(crate) u64);
 #[derive(Debug, Eq, PartialEq)]
 #[must_use = "an unanswered call holds up all later requests"]
 pub struct IdentityToken(pub(crate) u64);
+
+/// What an answer of the identity management means for the session of the connection that asked.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum SessionChange {
+    /// It stays what it is.
+    #[default]
+    Keep,
+    /// The connection speaks for this user now.
+    Set(Session),
+    /// The connection speaks for nobody any more.
+    Clear,
+}
 
 /// An unanswered login.
 #[derive(Debug, Eq, PartialEq)]

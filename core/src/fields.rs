@@ -1,5 +1,9 @@
 //! Checks of request fields, in the order of the protocol's tables, and the building of typed calls.
 
+mod access;
+
+pub(crate) use access::{audit_query, identity_call, server_call};
+
 use crate::{
     Aggregate, Config, Operation, ProceduresCall, Refusal, ResultMode, RulesCall, StoreCall, StoreOperation,
     request::Members,
@@ -116,11 +120,13 @@ fn positive_integer(number: f64) -> Option<usize> {
     (number >= 1.0 && number % 1.0 == 0.0).then(|| integral(number))
 }
 
-/// Builds the call of a store operation; `None` for the operations that the connection handles itself.
+/// Builds the call of a store operation; `None` for the operations that the connection handles itself. `system` says
+/// whether system buckets are shown in statistics, `permitted` which buckets are listed.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the other operations are none of the store's")]
 pub(crate) fn store_call(
     operation: Operation,
     fields: &Fields<'_, '_>,
+    system: bool,
     permitted: impl FnOnce() -> Option<Vec<String>>,
 ) -> Option<Checked<StoreCall>> {
     use Operation as O;
@@ -138,7 +144,7 @@ pub(crate) fn store_call(
         O::StoreMin => aggregate(Aggregate::Min),
         O::StoreMax => aggregate(Aggregate::Max),
         O::StoreBuckets => Ok(StoreCall::Buckets { permitted: permitted() }),
-        O::StoreStats => Ok(StoreCall::Stats),
+        O::StoreStats => Ok(StoreCall::Stats { system }),
         O::StoreListQueries => Ok(StoreCall::ListQueries),
         O::StorePurgeTtl => Ok(StoreCall::PurgeTtl),
         O::StoreTransaction => transaction(fields),

@@ -29,12 +29,14 @@
 
 extern crate alloc;
 
+mod audit;
 mod calls;
 mod config;
 mod connection;
 mod effect;
 mod fields;
 mod frame;
+mod guard;
 mod heartbeat;
 mod limiter;
 mod operation;
@@ -47,6 +49,7 @@ mod shared;
 mod subscriptions;
 mod time;
 
+pub use audit::AuditRecord;
 pub use calls::{
     Aggregate, AuditQuery, IdentityCall, NewUser, ProceduresCall, ResourceName, RulesCall, ServerCall,
     StoreCall, StoreOperation, Subject, UserChanges,
@@ -54,14 +57,16 @@ pub use calls::{
 pub use config::{AuthMode, Backpressure, Config, HeartbeatConfig, HeartbeatMode, TokenMode};
 pub use connection::{Connection, Message, Peer};
 pub use effect::{
-    AuthToken, Body, CloseReason, Denied, Effect, IdentityToken, OpToken, Source, SubscribeToken,
+    AuthToken, Body, CloseReason, Denied, Effect, IdentityToken, OpToken, SessionChange, Source,
+    SubscribeToken,
 };
 pub use frame::{Frame, Text};
+pub use guard::{system_bucket_in_schema, system_bucket_in_steps};
 pub use limiter::{RateLimit, RateLimited, RateLimiter, RefusalVerdict};
 pub use operation::{Operation, Tier};
-pub use permissions::{PermissionRule, Permissions, may, pattern_matches};
+pub use permissions::{PermissionRule, Permissions, Target, may, pattern_matches};
 pub use refusal::{Code, Refusal};
-pub use session::Session;
+pub use session::{Session, SessionKey};
 pub use shared::{LimitKey, Shared, Solitary};
 pub use subscriptions::{Delivery, Delta, EndReason, ResultMode, SubId, Update};
 pub use time::{Instant, Now};

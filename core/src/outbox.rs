@@ -1,7 +1,7 @@
 //! Frames waiting for the transport, replies waiting for their turn, and the count of their bytes.
 
-use crate::{Frame, SubId, Text, request::RequestId};
-use alloc::collections::VecDeque;
+use crate::{Frame, SubId, Text, audit::Note, request::RequestId};
+use alloc::{boxed::Box, collections::VecDeque};
 
 /// Frames in wire order.
 #[derive(Debug, Default)]
@@ -68,6 +68,8 @@ pub(crate) struct Slot {
     text: Option<Text>,
     /// Subscription that becomes known to the peer with this reply.
     announces: Option<SubId>,
+    /// What the audit log wants to know, until the outcome is known.
+    note: Option<Box<Note>>,
 }
 
 /// Replies that wait for an earlier one, or for their effect.
@@ -94,8 +96,8 @@ impl Replies {
     }
 
     /// Opens the next place and gives its number.
-    pub(crate) fn open(&mut self, id: RequestId) -> u64 {
-        self.slots.push_back(Slot { id, text: None, announces: None });
+    pub(crate) fn open(&mut self, id: RequestId, note: Option<Box<Note>>) -> u64 {
+        self.slots.push_back(Slot { id, text: None, announces: None, note });
         self.first + self.slots.len() as u64 - 1
     }
 
@@ -108,6 +110,15 @@ impl Replies {
         self.bytes += text.len();
         slot.text = Some(text);
         slot.announces = announces;
+    }
+
+    pub(crate) fn take_note(&mut self, number: u64) -> Option<Box<Note>> {
+        self.slots.get_mut(self.index(number)?)?.note.take()
+    }
+
+    /// Takes the notes of all places.
+    pub(crate) fn take_notes(&mut self) -> impl Iterator<Item = Box<Note>> {
+        self.slots.iter_mut().filter_map(|slot| slot.note.take())
     }
 
     /// Takes the first reply if it is complete.

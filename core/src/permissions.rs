@@ -1,14 +1,19 @@
-//! Who may run what: tiers of roles, and declarative rules.
+//! Who may run what: tiers of roles, declarative rules, and the rights of users.
 //!
-//! Source: the auth specification, sections 3 to 5. The resource of a request is read from one fixed field per
-//! operation; other fields never stand in for it.
+//! Source: the auth specification, sections 3 to 6.
+
+mod resource;
+mod users;
+
+pub(crate) use resource::{inner_resources, shown_resource};
+pub use users::Target;
 
 use crate::{
     AuthMode, Code, Operation, Refusal, Session, Shared, Tier, TokenMode, request::Members,
     subscriptions::Watched,
 };
 use alloc::{borrow::Cow, format, string::String, vec::Vec};
-use noex_json::{Raw, scan_array};
+use resource::{Resource, bucket_to_query, resource_of};
 
 /// Declarative rules; they can only allow.
 #[derive(Clone, Debug, Default)]
@@ -41,26 +46,6 @@ pub fn pattern_matches(pattern: &str, text: &str) -> bool {
             && pattern.strip_suffix('*').is_some_and(|prefix| text.starts_with(prefix)))
 }
 
-/// What a request touches.
-#[derive(Clone, Debug, Eq, PartialEq)]
-enum Resource<'a> {
-    /// Something with a name, or `*` if there is none.
-    Named(Cow<'a, str>),
-    /// A query, and the bucket that it reads.
-    Query(Cow<'a, str>, Option<String>),
-    /// Nothing that could be restricted: the operation's permission is enough.
-    Unrestricted,
-}
-
-impl Resource<'_> {
-    fn shown(&self) -> &str {
-        match self {
-            Resource::Named(name) | Resource::Query(name, _) => name,
-            Resource::Unrestricted => "*",
-        }
-    }
-}
-
 impl PermissionRule {
     fn allows(&self, roles: &[String], operation: &str, resource: &Resource<'_>) -> bool {
         if !roles.contains(&self.role)
@@ -85,7 +70,7 @@ impl PermissionRule {
     }
 }
 
-/// Checks tier and permissions of a request (steps P7a and P7b of the pipeline).
+/// Checks tier and permissions of a request (steps P6 to P7b of the pipeline).
 pub(crate) fn authorize(
     mode: &AuthMode,
     session: Option<&Session>,
@@ -94,7 +79,13 @@ pub(crate) fn authorize(
     members: &Members<'_>,
     shared: &dyn Shared,
 ) -> Result<(), Refusal> {
-    let AuthMode::Token(token) = mode else { return Ok(()) };
+    let token = match (mode, session) {
+        (AuthMode::Token(token), _) => token,
+        (AuthMode::BuiltIn, Some(session)) => {
+            return users::authorize(session, kind, operation, members, shared);
+        }
+        (AuthMode::None, _) | (AuthMode::BuiltIn, None) => return Ok(()),
+    };
     let Some(session) = judged(token, session) else { return Ok(()) };
     check_tier(token, &session, operation)?;
     let check = Check { token, session: &session, shared };
@@ -103,8 +94,7 @@ pub(crate) fn authorize(
     }
     check.allowed(kind, &resource_of(operation, members, shared))?;
     if operation == Some(Operation::StoreDefineQuery) {
-        let bucket = members.get("config").and_then(Members::of).and_then(|config| config.text("bucket"));
-        check.allowed("store.where", &Resource::Named(bucket.unwrap_or("*".into())))?;
+        check.allowed("store.where", &Resource::Named(bucket_to_query(members)))?;
     }
     Ok(())
 }
@@ -121,7 +111,14 @@ pub fn may(
     resource: &str,
     shared: &dyn Shared,
 ) -> Result<(), Refusal> {
-    let AuthMode::Token(token) = mode else { return Ok(()) };
+    let token = match mode {
+        AuthMode::None => return Ok(()),
+        AuthMode::BuiltIn => {
+            let user_id = session.map(|session| session.user_id.as_str()).unwrap_or_default();
+            return users::may(user_id, operation, resource, shared);
+        }
+        AuthMode::Token(token) => token,
+    };
     let Some(session) = judged(token, session) else { return Ok(()) };
     check_tier(token, &session, Some(operation))?;
     Check { token, session: &session, shared }.allowed(operation.name(), &Resource::Named(resource.into()))
@@ -143,7 +140,12 @@ pub(crate) fn may_watch(
     watched: Watched<'_>,
     shared: &dyn Shared,
 ) -> bool {
-    let AuthMode::Token(token) = mode else { return true };
+    let token = match (mode, session) {
+        (AuthMode::Token(token), _) => token,
+        (AuthMode::BuiltIn, Some(session)) => return users::may_watch(&session.user_id, watched, shared),
+        (AuthMode::BuiltIn, None) => return false,
+        (AuthMode::None, _) => return true,
+    };
     let Some(session) = judged(token, session) else { return true };
     let (operation, resource) = match watched {
         Watched::Query(query) => {
@@ -156,8 +158,20 @@ pub(crate) fn may_watch(
 }
 
 /// Lists the buckets that a session may see in `store.buckets`; `None` = all.
-pub(crate) fn visible_buckets(mode: &AuthMode, session: Option<&Session>) -> Option<Vec<String>> {
-    let AuthMode::Token(token) = mode else { return None };
+pub(crate) fn visible_buckets(
+    mode: &AuthMode,
+    session: Option<&Session>,
+    shared: &dyn Shared,
+) -> Option<Vec<String>> {
+    let token = match mode {
+        AuthMode::None => return None,
+        AuthMode::Token(token) => token,
+        AuthMode::BuiltIn => {
+            let mut visible = session.map_or_else(Vec::new, |own| shared.visible_buckets(&own.user_id));
+            visible.retain(|name| !name.starts_with('_'));
+            return Some(visible);
+        }
+    };
     let permissions = token.permissions.as_ref().filter(|permissions| !permissions.default_allow)?;
     let roles = match (session, &token.anonymous_roles) {
         (Some(session), _) => &session.roles,
@@ -217,64 +231,17 @@ impl Check<'_> {
 
     /// Every inner operation needs both its own permission and that of the transaction, on its bucket.
     fn transaction(&self, members: &Members<'_>) -> Result<(), Refusal> {
-        let items = members.get("operations").and_then(scan_array).unwrap_or_default();
-        if items.is_empty() {
-            return self.allowed("store.transaction", &Resource::Named("*".into()));
-        }
-        for raw in items {
-            let (bucket, op) = inner_resource(raw);
+        let mut empty = true;
+        for (bucket, op) in inner_resources(members) {
+            empty = false;
             let resource = Resource::Named(bucket);
             self.allowed("store.transaction", &resource)?;
             if let Some(op) = op {
                 self.allowed(&format!("store.{op}"), &resource)?;
             }
         }
-        Ok(())
+        if empty { self.allowed("store.transaction", &Resource::Named("*".into())) } else { Ok(()) }
     }
-}
-
-/// Bucket and operation of one entry of a transaction, as far as they can be read.
-fn inner_resource(raw: Raw<'_>) -> (Cow<'_, str>, Option<Cow<'_, str>>) {
-    let members = Members::of(raw);
-    let bucket = members.as_ref().and_then(|m| m.text("bucket")).unwrap_or("*".into());
-    (bucket, members.and_then(|m| m.text("op")))
-}
-
-#[expect(clippy::wildcard_enum_match_arm, reason = "what has no field of its own is judged by the wildcard")]
-fn resource_of<'a>(operation: Option<Operation>, members: &Members<'a>, shared: &dyn Shared) -> Resource<'a> {
-    use Operation as O;
-    let Some(operation) = operation else { return Resource::Named("*".into()) };
-    let field = match operation {
-        O::StoreSubscribe => {
-            let Some(query) = members.text("query") else { return Resource::Named("*".into()) };
-            let bucket = shared.bucket_of_query(&query);
-            return Resource::Query(query, bucket);
-        }
-        O::StoreUnsubscribe | O::RulesUnsubscribe | O::StoreSnapshot | O::StoreBuckets => {
-            return Resource::Unrestricted;
-        }
-        O::StoreDefineBucket
-        | O::StoreDropBucket
-        | O::StoreUpdateBucket
-        | O::StoreGetBucketSchema
-        | O::StoreDefineQuery
-        | O::StoreUndefineQuery
-        | O::ProceduresUnregister
-        | O::ProceduresUpdate
-        | O::ProceduresGet
-        | O::ProceduresCall => "name",
-        O::RulesEmit => "topic",
-        O::RulesSetFact | O::RulesGetFact | O::RulesDeleteFact => "key",
-        O::RulesSubscribe | O::RulesQueryFacts => "pattern",
-        O::ProceduresRegister => {
-            let procedure = members.get("procedure").and_then(Members::of);
-            return Resource::Named(procedure.and_then(|p| p.text("name")).unwrap_or("*".into()));
-        }
-        O::StoreStats | O::StoreListQueries | O::StorePurgeTtl => return Resource::Named("*".into()),
-        other if other.name().starts_with("store.") => "bucket",
-        _ => return Resource::Named("*".into()),
-    };
-    Resource::Named(members.text(field).unwrap_or("*".into()))
 }
 
 #[cfg(test)]

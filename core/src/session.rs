@@ -1,6 +1,17 @@
 //! Who a connection speaks for.
 
 use alloc::{string::String, vec::Vec};
+use core::fmt;
+
+/// Names the record that keeps a session beyond its connection: the SHA-256 of the token.
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct SessionKey(pub [u8; 32]);
+
+impl fmt::Debug for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionKey(..)")
+    }
+}
 
 /// An authenticated identity.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -13,6 +24,8 @@ pub struct Session {
     pub metadata: Option<String>,
     /// Last moment at which the session is valid, in ms since the Unix epoch; `None` = for ever.
     pub expires_at_ms: Option<u64>,
+    /// The stored session that this one stands for; `None` = it lives with the connection only.
+    pub stored: Option<SessionKey>,
 }
 
 impl Session {

@@ -1,7 +1,7 @@
 //! What connections share, as the machine sees it.
 
-use crate::{Now, RateLimited, RefusalVerdict, Session, SubId};
-use alloc::string::String;
+use crate::{Now, RateLimited, RefusalVerdict, Session, SubId, Target};
+use alloc::{string::String, vec::Vec};
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Whom a request is charged to.
@@ -43,6 +43,19 @@ pub trait Shared {
     /// The embedder's own permission check; `None` = there is none, the declarative rules decide. Steps of a procedure
     /// ask it while the engines are locked, so it must not use them.
     fn permits(&self, session: &Session, operation: &str, resource: &str) -> Option<bool>;
+
+    /// Tells whether a user of the built-in identity may run an operation, by the rights of this moment. Nobody may
+    /// anything where there is no such identity.
+    fn permits_user(&self, user_id: &str, operation: &str, target: Target<'_>) -> bool {
+        let _ = (user_id, operation, target);
+        false
+    }
+
+    /// Names the buckets that a user of the built-in identity may see listed. Names may repeat, and may not exist.
+    fn visible_buckets(&self, user_id: &str) -> Vec<String> {
+        let _ = user_id;
+        Vec::new()
+    }
 }
 
 /// State for one connection on its own: no limits, no queries. For tests, fuzzing and simple embedding.

@@ -2,11 +2,63 @@
 //!
 //! Source: the auth specification, section 2, and the protocol specification, section 5.5.
 
-use super::Connection;
-use crate::{Effect, EndReason, Instant, Now, Session, Shared, SubId, permissions};
-use alloc::{sync::Arc, vec::Vec};
+use super::{Connection, data};
+use crate::{
+    Body, Effect, EndReason, IdentityToken, Instant, Now, Refusal, Session, SessionChange, Shared, SubId,
+    permissions,
+};
+use alloc::{string::String, sync::Arc, vec::Vec};
 
 impl Connection {
+    /// Answers a call of the identity management. `change` is what it means for this connection's session; a session
+    /// that is set or cleared counts from the answer on.
+    pub fn reply_identity(
+        &mut self,
+        now: Now,
+        shared: &dyn Shared,
+        token: IdentityToken,
+        outcome: Result<Body, Refusal>,
+        change: SessionChange,
+    ) {
+        if self.replies.id(token.0).is_none() {
+            return;
+        }
+        let clear = change == SessionChange::Clear;
+        if let SessionChange::Set(session) = change {
+            self.set_session(now, Some(Arc::new(session)));
+            self.recheck(shared);
+        }
+        self.settle(token.0, outcome.map(data));
+        if clear {
+            self.send_ready_replies(shared);
+            self.drop_session(now, shared, EndReason::LoggedOut);
+        }
+        self.barrier = false;
+        self.release_replies(now, shared);
+    }
+
+    /// Takes the present roles of a user. If the connection speaks for that user, its session shows them from now on,
+    /// and subscriptions that they do not permit end. Does nothing otherwise.
+    pub fn update_roles(&mut self, shared: &dyn Shared, user_id: &str, roles: &[String]) {
+        if !self.accepts_work() {
+            return;
+        }
+        let Some(own) = self.session.as_ref().filter(|own| own.user_id == user_id) else { return };
+        if own.roles != roles {
+            let session = Arc::new(Session { roles: roles.to_vec(), ..Session::clone(own) });
+            self.session = Some(Arc::clone(&session));
+            self.effects.push_back(Effect::SessionChanged(Some(session)));
+        }
+        self.recheck(shared);
+    }
+
+    /// Ends the subscriptions that are not permitted any more.
+    pub fn recheck(&mut self, shared: &dyn Shared) {
+        if self.accepts_work() {
+            self.recheck_subscriptions(shared);
+        }
+    }
+
     pub(super) fn set_session(&mut self, now: Now, session: Option<Arc<Session>>) {
         self.expiry_untold = false;
         let required = self.config.requires_auth();

@@ -2,10 +2,11 @@
 
 use super::Connection;
 use crate::{
-    AuthMode, AuthToken, CloseReason, Effect, LimitKey, Now, OpToken, Operation, Refusal, RefusalVerdict,
-    ServerCall, Session, Shared, Source, SubscribeToken,
+    AuthMode, AuthToken, CloseReason, Effect, IdentityCall, IdentityToken, LimitKey, Now, OpToken, Operation,
+    Refusal, RefusalVerdict, Session, Shared, Source, SubscribeToken, audit,
     fields::{self, Fields},
     frame::{self, Data},
+    guard,
     operation::unknown,
     permissions,
     refusal::Code,
@@ -44,6 +45,11 @@ impl Connection {
     }
 
     fn run(&mut self, now: Now, shared: &dyn Shared, id: RequestId, kind: &str, members: &Members<'_>) {
+        let operation = Operation::by_name(kind);
+        if let Some(operation) = operation.filter(|_| !self.config.audit.is_empty()) {
+            let user = self.session.as_ref().map(|session| session.user_id.as_str());
+            self.note = audit::note(&self.config.audit, operation, members, user, now.mono);
+        }
         let flow = &self.config.backpressure;
         if flow.reject_requests && self.queued_bytes() >= flow.buffered_bytes_max.max(1) {
             self.answer_error(id, &Refusal::new(Code::Backpressure, "Write buffer full, slow down"));
@@ -56,7 +62,6 @@ impl Connection {
             );
             return;
         }
-        let operation = Operation::by_name(kind);
         if let Err(refusal) = self.admit(now, shared, kind, operation, members) {
             self.refuse(now, shared, id, refusal);
             return;
@@ -70,7 +75,15 @@ impl Connection {
             return;
         }
         match self.route(kind, operation) {
-            Ok(operation) => self.dispatch(now, shared, id, operation, members),
+            Ok(operation) => {
+                if matches!(self.config.auth, AuthMode::BuiltIn)
+                    && let Err(refusal) = guard::check(operation, members)
+                {
+                    self.answer_error(id, &refusal);
+                    return;
+                }
+                self.dispatch(now, shared, id, operation, members);
+            }
             Err(refusal) => self.answer_error(id, &refusal),
         }
     }
@@ -111,7 +124,10 @@ impl Connection {
             RefusalVerdict::Limited(limited) => {
                 self.answer_error(id, &Refusal::rate_limited(limited.retry_after_ms));
             }
-            RefusalVerdict::Close => self.close_now(now, shared, CloseReason::TooManyRefusals),
+            RefusalVerdict::Close => {
+                self.record_now(Some(&refusal.message));
+                self.close_now(now, shared, CloseReason::TooManyRefusals);
+            }
         }
     }
 
@@ -122,8 +138,10 @@ impl Connection {
             Some("rules") if !self.config.rules => {
                 return Err(Refusal::new(Code::RulesNotAvailable, "Rule engine is not configured"));
             }
-            Some("identity") => return absent("Identity management is not configured"),
-            Some("audit") => return absent("Audit log is not configured"),
+            Some("identity") if !matches!(self.config.auth, AuthMode::BuiltIn) => {
+                return absent("Identity management is not configured");
+            }
+            Some("audit") if self.config.audit.is_empty() => return absent("Audit log is not configured"),
             Some("procedures") if !self.config.procedures => {
                 return absent("Procedures engine is not configured");
             }
@@ -133,9 +151,15 @@ impl Connection {
             _ => {}
         }
         use Operation as O;
-        operation
-            .filter(|op| !matches!(op, O::ServerRevokeSession | O::ServerRevokeSessions | O::ServerUnrevoke))
-            .ok_or_else(|| Refusal::new(Code::UnknownOperation, unknown(kind)))
+        match operation {
+            Some(O::ServerRevokeSession | O::ServerRevokeSessions | O::ServerUnrevoke)
+                if matches!(self.config.auth, AuthMode::None) =>
+            {
+                absent("Authentication is not configured")
+            }
+            Some(operation) => Ok(operation),
+            None => Err(Refusal::new(Code::UnknownOperation, unknown(kind))),
+        }
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "the engines refuse what is not theirs")]
@@ -151,42 +175,46 @@ impl Connection {
         use Operation as O;
         match operation {
             O::AuthLogin => self.login(id, members),
+            O::AuthLogout if self.session.as_ref().is_some_and(|session| session.stored.is_some()) => {
+                self.call_identity(id, IdentityCall::Logout);
+            }
             O::AuthLogout => {
                 self.answer_data(id, Data::Static("{\"loggedOut\":true}"));
                 self.drop_session(now, shared, EndReason::LoggedOut);
             }
-            O::AuthWhoami => self.whoami(now, shared, id),
-            O::ServerStats => self.ask_server(id, ServerCall::Stats),
-            O::ServerConnections => self.ask_server(id, ServerCall::Connections),
-            O::ServerHealth => self.ask_server(id, ServerCall::Health),
+            O::AuthWhoami | O::IdentityWhoami => self.whoami(now, shared, id),
             O::StoreSubscribe | O::RulesSubscribe => self.subscribe(shared, id, operation, members),
             O::StoreSnapshot => self.snapshot(id, members),
             O::StoreUnsubscribe | O::RulesUnsubscribe => self.unsubscribe(shared, id, operation, members),
-            _ => self.call(id, operation, members),
+            _ => self.call(shared, id, operation, members),
         }
     }
 
-    fn answer_data(&mut self, id: RequestId, data: Data) {
-        let text = frame::result(&id, Some(data));
-        self.answer(id, text);
-    }
-
-    fn ask_server(&mut self, id: RequestId, call: ServerCall) {
-        let token = OpToken(self.replies.open(id));
-        self.effects.push_back(Effect::Server { token, call });
-    }
-
-    /// Calls the store, the rule engine or the procedures.
-    fn call(&mut self, id: RequestId, operation: Operation, members: &Members<'_>) {
+    /// Calls the store, the rule engine, the procedures, the identity, the audit log or the server.
+    fn call(&mut self, shared: &dyn Shared, id: RequestId, operation: Operation, members: &Members<'_>) {
         let fields = Fields::new(members, &self.config);
-        let permitted = || permissions::visible_buckets(&self.config.auth, self.session.as_deref());
-        let checked = if let Some(checked) = fields::store_call(operation, &fields, permitted) {
-            checked.map(|call| Effect::Store { token: OpToken(0), call })
+        let session = self.session.as_deref();
+        let permitted = || permissions::visible_buckets(&self.config.auth, session, shared);
+        let system = !matches!(self.config.auth, AuthMode::BuiltIn)
+            || session.is_some_and(|session| session.has_role("superadmin"));
+        let token = OpToken(0);
+        let checked = if let Some(checked) = fields::store_call(operation, &fields, system, permitted) {
+            checked.map(|call| Effect::Store { token, call })
         } else if let Some(checked) = fields::rules_call(operation, &fields) {
-            checked.map(|call| Effect::Rules { token: OpToken(0), call })
+            checked.map(|call| Effect::Rules { token, call })
         } else if let Some(checked) = fields::procedures_call(operation, &fields) {
             let session = self.session.clone();
-            checked.map(|call| Effect::Procedures { token: OpToken(0), call, session })
+            checked.map(|call| Effect::Procedures { token, call, session })
+        } else if let Some(checked) = fields::server_call(operation, &fields, system) {
+            checked.map(|call| Effect::Server { token, call })
+        } else if operation == Operation::AuditQuery {
+            fields::audit_query(&fields).map(|query| Effect::Audit { token, query })
+        } else if let Some(checked) = fields::identity_call(operation, &fields, session) {
+            match checked {
+                Ok(call) => self.call_identity(id, call),
+                Err(refusal) => self.answer_error(id, &refusal),
+            }
+            return;
         } else {
             Err(Refusal::new(Code::UnknownOperation, unknown(operation.name())))
         };
@@ -195,9 +223,11 @@ impl Connection {
             Ok(mut effect) => {
                 if let Effect::Store { token, .. }
                 | Effect::Rules { token, .. }
-                | Effect::Procedures { token, .. } = &mut effect
+                | Effect::Procedures { token, .. }
+                | Effect::Server { token, .. }
+                | Effect::Audit { token, .. } = &mut effect
                 {
-                    *token = OpToken(self.replies.open(id));
+                    *token = OpToken(self.open(id));
                 }
                 // Later permission checks may depend on what this defines.
                 self.barrier = matches!(
@@ -209,11 +239,18 @@ impl Connection {
         }
     }
 
+    /// Calls the identity. Later requests wait: they may depend on what this changes, the session included.
+    fn call_identity(&mut self, id: RequestId, call: IdentityCall) {
+        let token = IdentityToken(self.open(id));
+        self.barrier = true;
+        self.effects.push_back(Effect::Identity { token, call });
+    }
+
     fn login(&mut self, id: RequestId, members: &Members<'_>) {
         match Fields::new(members, &self.config).text("token") {
             Err(refusal) => self.answer_error(id, &refusal),
             Ok(credential) => {
-                let token = AuthToken(self.replies.open(id));
+                let token = AuthToken(self.open(id));
                 self.barrier = true;
                 self.effects.push_back(Effect::Authenticate { token, credential: credential.into_owned() });
             }
@@ -265,7 +302,7 @@ impl Connection {
             Ok((source, stream)) => {
                 let subscription = shared.next_subscription();
                 self.subscriptions.insert(subscription, stream);
-                let token = SubscribeToken(self.replies.open(id), subscription);
+                let token = SubscribeToken(self.open(id), subscription);
                 self.effects.push_back(Effect::Subscribe { token, subscription, source });
             }
         }
@@ -281,7 +318,7 @@ impl Connection {
         match live.map(|live| &live.stream) {
             Some(Stream::Results { sent: Some(sent), .. }) => {
                 let text = frame::snapshot(&id, sent.version, sent.data.clone());
-                self.answer(id, text);
+                self.answer_success(id, text);
             }
             _ => self.answer_error(id, &no_subscription(&name)),
         }

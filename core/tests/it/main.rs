@@ -1,5 +1,7 @@
 //! Conversations with the connection state machine, and properties of it, through its public interface.
 
+mod access;
+mod audit;
 mod closing;
 mod deltas;
 mod envelope;

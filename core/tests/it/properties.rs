@@ -3,7 +3,8 @@
 //! `PROPTEST_CASES` sets a larger budget than the modest default.
 
 use noex_core::{
-    Backpressure, CloseReason, Config, Connection, Effect, Frame, Instant, Message, Now, Peer, Solitary,
+    Backpressure, CloseReason, Config, Connection, Effect, Frame, Instant, Message, Now, Operation, Peer,
+    Solitary, Tier,
 };
 use noex_testkit::{Inbound, Pair, request, script, script::Step, secs};
 use proptest::prelude::*;
@@ -65,6 +66,48 @@ proptest! {
             pair.apply(step);
         }
         pair.end();
+    }
+
+    /// Every request of a recorded tier is recorded once, on its own or in the sum of a flood, whatever becomes of it.
+    #[test]
+    fn no_request_dodges_the_audit_log(
+        script in prop::collection::vec(script::message(), 0..200),
+        auth in script::auth_mode(),
+        // So many that no flood of refusals closes the connection.
+        requests_max in prop::option::of(20..40_u64),
+        delays in script::delays(),
+        hang_up: bool,
+    ) {
+        let config = Config {
+            audit: vec![Tier::Admin, Tier::Write, Tier::Read],
+            requests_in_flight_max: 1000,
+            ..unhurried(auth, true)
+        };
+        let limits = script::Limits { requests_max, subscriptions_max: 3 };
+        let mut pair = Pair::in_world(config, limits.world()).answering_after(&delays);
+        let mut expected = 0;
+        for message in &script {
+            pair.send(message.as_str());
+            expected += u64::from(is_recorded(message));
+        }
+        if !hang_up {
+            pair.advance(secs(1));
+            pair.finish();
+        }
+        // What waits behind a login when the client hangs up was never begun.
+        let begun = pair.unanswered() == 0;
+        pair.send_unasked(&Inbound::Eof);
+        let recorded: u64 = pair.records().iter().map(|record| match &record.details {
+            Some(details) if record.operation == "*" => {
+                details.chars().filter(char::is_ascii_digit).collect::<String>().parse().expect("a count")
+            }
+            _ => 1,
+        }).sum();
+        if begun {
+            prop_assert_eq!(recorded, expected);
+        } else {
+            prop_assert!(recorded <= expected, "{} of {}", recorded, expected);
+        }
     }
 
     /// A result of an insert precedes the pushes that the insert causes, however late it is.
@@ -241,6 +284,18 @@ proptest! {
             let _ = (connection.poll_timeout(), connection.queued_bytes(), connection.wants_read());
         }
     }
+}
+
+/// Tells whether a message is a request whose operation is recorded.
+fn is_recorded(message: &str) -> bool {
+    let value = noex_json::parse(message, Config::default().json_depth_max).ok();
+    let Some(request) = value.as_ref().and_then(|value| value.as_object()) else { return false };
+    let has_id = request.get("id").and_then(|id| id.as_number()).is_some_and(f64::is_finite);
+    let kind = request.get("type").and_then(|kind| kind.as_str()).unwrap_or_default();
+    let Some(operation) = Operation::by_name(kind).filter(|_| has_id) else { return false };
+    operation.tier().is_some()
+        || kind.starts_with("identity.")
+        || matches!(operation, Operation::AuthLogin | Operation::AuthLogout)
 }
 
 fn select_query() -> impl Strategy<Value = &'static str> {

@@ -3,7 +3,6 @@
 //! The configuration format is complete from the start; a server that quietly ignored a part of it would be less safe
 //! than one that refuses to start.
 
-use crate::auth::AuthConfig;
 use crate::config::{Config, Persistence};
 
 /// Lists what `config` asks for and this version lacks, one line each.
@@ -13,13 +12,7 @@ pub fn unsupported(config: &Config) -> Vec<String> {
         Persistence::File { .. } => Some("persistence \"file\""),
         Persistence::Sqlite { .. } => Some("persistence \"sqlite\""),
     };
-    let auth = match config.auth {
-        AuthConfig::None | AuthConfig::Token(_) => None,
-        AuthConfig::BuiltIn(_) => Some("auth.builtIn"),
-    };
-    let audit = config.audit.as_ref().map(|_| "audit");
-    let revocation = config.revocation.map(|_| "revocation");
-    [persistence, auth, audit, revocation]
+    [persistence]
         .into_iter()
         .flatten()
         .map(|what| format!("{what} is not available in this version"))

@@ -62,8 +62,11 @@ pub trait StoreBackend: Send + Sync {
     /// Names the bucket that a query reads.
     fn bucket_of_query(&self, query: &str) -> Option<String>;
 
-    /// Statistics in the shape of `store.stats`.
-    fn stats(&self) -> Value;
+    /// Statistics in the shape of `store.stats`; those of buckets whose names begin with `_` only with `system`.
+    fn stats(&self, system: bool) -> Value;
+
+    /// Names all buckets in the order of their definition.
+    fn bucket_names(&self) -> Vec<String>;
 }
 
 /// The store in this process.
@@ -286,7 +289,7 @@ impl StoreBackend for EmbeddedStore {
                 )
             }
             StoreCall::Buckets { permitted } => Ok(buckets(&self.store.lock().bucket_names(), permitted)),
-            StoreCall::Stats => Ok(Body::Owned(self.stats().to_json())),
+            StoreCall::Stats { system } => Ok(Body::Owned(self.stats(system).to_json())),
             StoreCall::Transaction { operations } => self.transaction(now_ms, operations),
             admin => self.admin(now_ms, admin),
         }
@@ -343,8 +346,14 @@ impl StoreBackend for EmbeddedStore {
         self.store.lock().query_bucket(query).map(str::to_owned)
     }
 
-    fn stats(&self) -> Value {
-        self.store.lock().stats().to_value()
+    fn stats(&self, system: bool) -> Value {
+        let mut stats = self.store.lock().stats();
+        stats.buckets.retain(|bucket| system || !bucket.name.starts_with('_'));
+        stats.to_value()
+    }
+
+    fn bucket_names(&self) -> Vec<String> {
+        self.store.lock().bucket_names().iter().map(ToString::to_string).collect()
     }
 }
 
@@ -434,7 +443,7 @@ impl SystemRandom {
 pub(crate) struct SeededRandom(pub(crate) u64);
 
 impl SeededRandom {
-    fn draw(&mut self, bytes: &mut [u8]) {
+    pub(crate) fn draw(&mut self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(8) {
             self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
             let mut z = self.0;

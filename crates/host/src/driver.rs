@@ -5,20 +5,22 @@
 
 use crate::{
     AuthFailure, Hub, Timer, Verdict,
+    awaited::{Awaited, Known},
     handshake::{self, Acceptance, Decision, Response},
+    identity::Progress,
     inbox::{Events, Pending as Mail},
     registry::Entry,
     transport::{Incoming, Transport, poll_discard},
 };
 use futures::{
     AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt,
-    future::{BoxFuture, Either, poll_fn, select},
+    future::{Either, poll_fn, select},
     ready,
 };
 use indexmap::IndexMap;
 use noex_core::{
-    AuthToken, Body, CloseReason, Connection, Denied, Effect, Frame, Instant, Message, Now, OpToken, Peer,
-    Refusal, Session, Source, StoreCall, SubId, Update,
+    AuthToken, Body, CloseReason, Connection, Denied, Effect, Frame, IdentityToken, Instant, Message, Now,
+    OpToken, Peer, Refusal, Session, SessionChange, Source, StoreCall, SubId, Update,
 };
 use std::{
     future::Future,
@@ -152,7 +154,7 @@ where
         transport,
         timer,
         armed: None,
-        login: None,
+        awaited: None,
         executed: false,
         closing_since: None,
         shut: false,
@@ -182,15 +184,6 @@ impl<S, T: Timer> Drop for Drive<S, T> {
     }
 }
 
-type LoginFuture = BoxFuture<'static, Result<Option<Session>, AuthFailure>>;
-
-/// A login that the authenticator has not answered yet.
-struct Login {
-    token: AuthToken,
-    answer: LoginFuture,
-    until: Instant,
-}
-
 struct Drive<S, T: Timer> {
     hub: Arc<Hub>,
     member: Option<Member>,
@@ -199,7 +192,7 @@ struct Drive<S, T: Timer> {
     timer: T,
     /// What the timer is set to, if that is known.
     armed: Option<Option<Instant>>,
-    login: Option<Login>,
+    awaited: Option<Awaited>,
     /// Engine calls were executed since the last delivery of pushes.
     executed: bool,
     /// When the close frame was queued.
@@ -248,7 +241,7 @@ where
                 self.connection.handle_timeout(now, &*self.hub);
                 progress = true;
             }
-            progress |= self.take_mail(now) | self.poll_login(cx, now);
+            progress |= self.take_mail(now) | self.poll_awaited(cx, now);
             let (read_some, drained) = self.read(cx, now);
             self.execute_effects(now);
             progress |= read_some | self.deliver(now);
@@ -265,8 +258,8 @@ where
             if progress || (self.connection.wants_read() && !drained) {
                 continue;
             }
-            let login_until = self.login.as_ref().map(|login| login.until);
-            let next = self.connection.poll_timeout().into_iter().chain(login_until).min();
+            let awaited_until = self.awaited.as_ref().and_then(Awaited::deadline);
+            let next = self.connection.poll_timeout().into_iter().chain(awaited_until).min();
             if self.armed != Some(next) {
                 self.timer.arm(next);
                 self.armed = Some(next);
@@ -285,7 +278,14 @@ where
         let Some(mail) = self.member.as_ref().and_then(|member| member.entry.inbox.take()) else {
             return false;
         };
-        let Mail { results, events, ended, shutdown_notice_ms, close, revoked } = mail;
+        let Mail { results, events, ended, shutdown_notice_ms, close, revoked, recheck } = mail;
+        // First of all: what comes may have been on its way when the right to see it ended.
+        if revoked {
+            self.awaited = None;
+            self.connection.revoke(now, &*self.hub);
+        } else if recheck {
+            self.recheck();
+        }
         self.push_events(events);
         for (subscription, update) in results {
             let _ = self.connection.push_result(subscription, update);
@@ -296,10 +296,6 @@ where
         if let Some(grace_ms) = shutdown_notice_ms {
             self.connection.handle_shutdown_notice(grace_ms);
         }
-        if revoked {
-            self.login = None;
-            self.connection.revoke(now, &*self.hub);
-        }
         if let Some(reason) = close {
             self.connection.close(now, &*self.hub, reason);
         }
@@ -308,15 +304,23 @@ where
         true
     }
 
-    fn poll_login(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
-        let Some(login) = &mut self.login else { return false };
-        let answer = match login.answer.as_mut().poll(cx) {
-            Poll::Ready(answer) => answer,
-            Poll::Pending if login.until <= now.mono => Err(AuthFailure("no answer in time".to_owned())),
-            Poll::Pending => return false,
-        };
-        if let Some(Login { token, .. }) = self.login.take() {
-            self.reply_login(now, token, answer);
+    /// Goes on with the request that waits, if it need not wait any longer.
+    fn poll_awaited(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
+        let Some(awaited) = self.awaited.take() else { return false };
+        match awaited.poll(cx, now) {
+            Err(awaited) => {
+                self.awaited = Some(awaited);
+                return false;
+            }
+            Ok(Known::Login(token, answer)) => self.reply_login(now, token, answer),
+            Ok(Known::Identity(token, working, Ok(result))) => {
+                let progress = self.member.as_ref().map(|member| {
+                    self.executed = true;
+                    self.hub.resume_identity(now, &member.entry, working.rest, result)
+                });
+                self.take_progress(now, token, progress);
+            }
+            Ok(Known::Identity(token, _, Err(_))) => self.take_progress(now, token, None),
         }
         self.execute_effects(now);
         true
@@ -349,6 +353,10 @@ where
                     return (true, true);
                 }
             };
+            // A message that was sent after the revocation must not be executed; nor by rights that have ended.
+            if self.member.as_ref().is_some_and(|member| member.entry.inbox.is_urgent()) {
+                self.take_mail(now);
+            }
             self.connection.handle_message(now, &*self.hub, message);
             // At once, so that the next message is judged by what this one did.
             self.execute_effects(now);
@@ -469,25 +477,42 @@ impl<S, T: Timer> Drive<S, T> {
                 self.executed = true;
                 let ends_subscriptions =
                     matches!(call, StoreCall::DropBucket { .. } | StoreCall::UndefineQuery { .. });
-                let outcome = self.hub.store_call(now, call);
+                let user = self.connection.session().map(|session| session.user_id.as_str());
+                let outcome = self.hub.store_call(now, user, call);
                 self.connection.reply(now, &*self.hub, token, outcome);
                 if ends_subscriptions {
                     self.end_subscriptions(now);
                 }
             }
             Effect::Authenticate { token, credential } => {
-                match self.hub.authenticator().map(|auth| auth.authenticate(&credential, now.unix_ms)) {
-                    None => self.reply_login(now, token, Ok(None)),
-                    Some(Verdict::Ready(answer)) => self.reply_login(now, token, answer),
-                    Some(Verdict::Later(answer)) => {
-                        let until = now.mono + self.hub.options.authenticator_timeout;
-                        self.login = Some(Login { token, answer, until });
-                    }
+                let member = self.member.as_ref();
+                let by_token = member.and_then(|own| self.hub.login_with_token(now, &own.entry, &credential));
+                match by_token {
+                    Some(verdict) => self.connection.reply_auth(now, &*self.hub, token, verdict),
+                    None => self.authenticate(now, token, &credential),
                 }
+            }
+            Effect::Identity { token, call } => {
+                self.executed = true;
+                let session = self.connection.session().cloned();
+                let progress = self
+                    .member
+                    .as_ref()
+                    .map(|member| self.hub.call_identity(now, &member.entry, session.as_deref(), call));
+                self.take_progress(now, token, progress);
             }
             Effect::Server { token, call } => {
                 let answer = self.hub.answer(now, call);
-                self.connection.reply(now, &*self.hub, token, Ok(answer));
+                self.connection.reply(now, &*self.hub, token, answer);
+            }
+            Effect::Audit { token, query } => {
+                let answer = self.hub.audit_entries(&query).map(Body::Owned).ok_or_else(Refusal::internal);
+                self.connection.reply(now, &*self.hub, token, answer);
+            }
+            Effect::Record(record) => {
+                if let Some(member) = &self.member {
+                    self.hub.record(now, &member.entry, record);
+                }
             }
             Effect::Subscribe { token, subscription, source } => {
                 self.executed = true;
@@ -552,9 +577,52 @@ impl<S, T: Timer> Drive<S, T> {
         }
     }
 
+    fn authenticate(&mut self, now: Now, token: AuthToken, credential: &str) {
+        let hub = Arc::clone(&self.hub);
+        match hub.authenticator().map(|auth| auth.authenticate(credential, now.unix_ms)) {
+            None => self.reply_login(now, token, Ok(None)),
+            Some(Verdict::Ready(answer)) => self.reply_login(now, token, answer),
+            Some(Verdict::Later(answer)) => {
+                let until = now.mono + hub.options.authenticator_timeout;
+                self.awaited = Some(Awaited::Login { token, answer, until });
+            }
+        }
+    }
+
+    /// Answers a call of the identity, or has it wait.
+    fn take_progress(&mut self, now: Now, token: IdentityToken, progress: Option<Progress>) {
+        let hub = Arc::clone(&self.hub);
+        match progress {
+            Some(Progress::Working(working)) => self.awaited = Some(Awaited::Identity { token, working }),
+            Some(Progress::Done(outcome, change)) => {
+                self.connection.reply_identity(now, &*hub, token, outcome, change);
+            }
+            None => {
+                let outcome = Err(Refusal::internal());
+                self.connection.reply_identity(now, &*hub, token, outcome, SessionChange::Keep);
+            }
+        }
+    }
+
+    /// Takes the present roles into the session and ends what they do not permit.
+    fn recheck(&mut self) {
+        let user = self.connection.session().map(|session| session.user_id.clone());
+        if let Some((user, roles)) = user.and_then(|user| self.hub.roles_of(&user).map(|roles| (user, roles)))
+        {
+            self.connection.update_roles(&*self.hub, &user, &roles);
+        }
+    }
+
     fn reply_login(&mut self, now: Now, token: AuthToken, answer: Result<Option<Session>, AuthFailure>) {
         let verdict = match answer {
-            Ok(Some(session)) => Ok(session),
+            // One that has expired is refused as such, revoked or not.
+            Ok(Some(session)) if session.is_expired(now.unix_ms) => Ok(session),
+            Ok(Some(session)) => match &self.member {
+                Some(member) if !self.hub.admit_session(now, &member.entry, &session) => {
+                    Err(Denied::Revoked { user_id: session.user_id })
+                }
+                _ => Ok(session),
+            },
             Ok(None) => Err(Denied::Invalid),
             Err(failure) => {
                 tracing::error!("authenticator failed: {failure}");

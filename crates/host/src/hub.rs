@@ -2,17 +2,20 @@
 
 use crate::{
     Authenticator, ConnectionInfo, EmbeddedStore, Options, ServerStats, StartError, StoreBackend,
+    audit::AuditLog,
     backend::{PushSink, SeededRandom, SystemRandom},
+    identity::{Accounts, Ownership},
     inbox::Inbox,
-    procedures::{EmbeddedProcedures, Permits, ProceduresOptions, Surroundings},
+    procedures::{EmbeddedProcedures, ProceduresOptions, Surroundings},
     registry::{Entry, Registry},
+    revocation::Revocation,
     rules::EmbeddedRules,
     shared::Limits,
 };
 use futures::task::AtomicWaker;
 use noex_core::{
     AuthMode, Body, EndReason, Instant, Now, Operation, ProceduresCall, Refusal, RulesCall, ServerCall,
-    Session, StoreCall, SubId, Update,
+    Session, SubId, Update,
 };
 use noex_json::{Object, Value};
 use noex_procedures::Limits as ProcedureLimits;
@@ -33,10 +36,13 @@ pub struct Hub {
     pub(crate) connection_config: Arc<noex_core::Config>,
     pub(crate) registry: Registry,
     pub(crate) limits: Limits,
+    pub(crate) audit: Option<AuditLog>,
+    pub(crate) revocation: Revocation,
     pub(crate) store: Arc<dyn StoreBackend>,
     embedded: Arc<EmbeddedStore>,
     rules: Option<EmbeddedRules>,
     procedures: Option<EmbeddedProcedures>,
+    pub(crate) accounts: Option<Accounts>,
     pub(crate) stopping: AtomicBool,
     /// Wakes the task that expires records, when the next expiry may have come nearer.
     pub(crate) expiry_changed: AtomicWaker,
@@ -67,20 +73,24 @@ impl Hub {
             None => EmbeddedStore::new(options.store.clone(), compat).map_err(no_randomness)?,
         };
         let embedded = Arc::new(embedded);
-        let mut problems = define(&embedded, &options, now.unix_ms);
+        let built_in = options.identity.is_some();
+        let mut problems = define(&embedded, &options, built_in, now.unix_ms);
         let mut rules = None;
         if let Some(wanted) = &options.rules {
             let random: Box<dyn noex_rules::Random + Send> = match options.random_seed {
                 Some(seed) => Box::new(SeededRandom(!seed)),
                 None => Box::new(SystemRandom::new().map_err(no_randomness)?),
             };
-            match EmbeddedRules::new(wanted, &embedded, random, now.unix_ms, compat) {
+            match EmbeddedRules::new(wanted, &embedded, random, now.unix_ms, compat, built_in) {
                 Ok(engine) => rules = Some(engine),
                 Err(found) => problems.extend(found),
             }
         }
         let mut procedures = None;
         if let Some(wanted) = &options.procedures {
+            if built_in {
+                problems.extend(system_buckets_in(&wanted.definitions));
+            }
             match EmbeddedProcedures::new(&procedures_options(wanted, &options), compat) {
                 Ok(registered) => procedures = Some(registered),
                 Err(found) => problems.extend(found),
@@ -89,17 +99,27 @@ impl Hub {
         if !problems.is_empty() {
             return Err(StartError::Definitions(problems));
         }
+        let seed = options.random_seed;
+        let accounts = options.identity.as_ref();
+        let accounts =
+            accounts.map(|wanted| Accounts::start(wanted, &embedded, seed, now.unix_ms)).transpose()?;
+        let audit = options.audit.as_ref();
         let connection = noex_core::Config {
+            auth: if built_in { AuthMode::BuiltIn } else { options.connection.auth.clone() },
             rules: rules.is_some(),
             procedures: procedures.is_some(),
+            audit: audit.map_or_else(Vec::new, |audit| audit.tiers.clone()),
             ..options.connection.clone()
         };
         Ok(Arc::new(Self {
             connection_config: Arc::new(connection),
             rules,
             procedures,
+            accounts,
             registry: Registry::default(),
             limits: Limits::new(&options),
+            audit: audit.map(AuditLog::new).transpose().map_err(StartError::AuditFile)?,
+            revocation: Revocation::default(),
             store: Arc::clone(&embedded) as Arc<dyn StoreBackend>,
             embedded,
             stopping: AtomicBool::new(false),
@@ -166,17 +186,14 @@ impl Hub {
         }
     }
 
-    /// Closes all connections of a user with `session_revoked`; gives their number.
-    pub fn revoke_session(&self, user_id: &str) -> usize {
-        let entries = self.registry.entries();
-        let own =
-            |entry: &&Arc<Entry>| entry.info().session.is_some_and(|session| session.user_id == user_id);
-        entries.iter().filter(own).map(|entry| entry.inbox.revoke()).count()
-    }
-
     /// Counters and settings.
     #[must_use]
     pub fn stats(&self, now: Now) -> ServerStats {
+        self.stats_for(now, true)
+    }
+
+    /// As [`Hub::stats`]; system buckets are shown only with `system`.
+    fn stats_for(&self, now: Now, system: bool) -> ServerStats {
         let connections = self.connections();
         ServerStats {
             name: self.options.name.clone(),
@@ -187,9 +204,9 @@ impl Hub {
             authenticated_count: connections.iter().filter(|info| info.session.is_some()).count(),
             store_subscriptions: connections.iter().map(|info| info.store_subscriptions).sum(),
             rules_subscriptions: connections.iter().map(|info| info.rules_subscriptions).sum(),
-            auth_enabled: !matches!(self.options.connection.auth, AuthMode::None),
+            auth_enabled: self.has_logins(),
             rate_limit_enabled: self.limits.is_limited(),
-            store: self.store.stats(),
+            store: self.store.stats(system),
             rules: self.rules.as_ref().map(EmbeddedRules::stats),
         }
     }
@@ -198,11 +215,20 @@ impl Hub {
         self.options.authenticator.as_ref()
     }
 
-    pub(crate) fn answer(&self, now: Now, call: ServerCall) -> Body {
+    pub(crate) fn answer(&self, now: Now, call: ServerCall) -> Result<Body, Refusal> {
         let value = match call {
-            ServerCall::Stats => self.stats(now).to_value(),
+            ServerCall::Stats { system } => self.stats_for(now, system).to_value(),
             ServerCall::Connections => {
                 Value::Array(self.connections().iter().map(crate::stats::connection_value).collect())
+            }
+            ServerCall::RevokeSession { user_id } => counted("revoked", self.revoke_session(now, &user_id)?),
+            ServerCall::RevokeSessions { user_id, role } => {
+                counted("revoked", self.revoke_sessions(now, user_id.as_deref(), role.as_deref())?)
+            }
+            ServerCall::Unrevoke { user_id } => {
+                let mut answer = Object::new();
+                answer.set("removed", self.unrevoke(now, &user_id));
+                Value::Object(answer)
             }
             // Anything that is asked of a server that works is answered by the fact.
             ServerCall::Health | _ => {
@@ -213,7 +239,7 @@ impl Hub {
                 Value::Object(health)
             }
         };
-        Body::Owned(value.to_json())
+        Ok(Body::Owned(value.to_json()))
     }
 
     /// Starts watching a query for a connection.
@@ -267,29 +293,26 @@ impl Hub {
         call: ProceduresCall,
     ) -> Result<Body, Refusal> {
         let procedures = self.procedures.as_ref().ok_or_else(Refusal::internal)?;
-        let ProceduresCall::Call { name, input } = call else { return procedures.administer(call) };
-        let procedure = procedures.find(&name)?;
         let begun = clock();
-        self.judge(session, |permits| {
-            let around = Surroundings {
-                now_ms: begun.unix_ms,
-                elapsed_ms: &|| clock().mono.since(begun.mono).as_secs_f64() * 1000.0,
-                store: &self.embedded,
-                rules: self.rules.as_ref(),
-                sink: &self.routes,
-                permits,
-            };
-            procedures.call(&procedure, input, &around)
-        })
-    }
-
-    /// Gives a permission check for a session that may be asked while the engines are locked: whatever a check has to
-    /// lock is to be locked here, before them.
-    fn judge<R>(&self, session: Option<&Session>, use_it: impl FnOnce(&Permits<'_>) -> R) -> R {
-        use_it(&|operation, resource| {
-            let operation = Operation::by_name(operation).ok_or_else(Refusal::internal)?;
-            noex_core::may(&self.connection_config.auth, session, operation, resource, self)
-        })
+        let user_id = session.map(|session| session.user_id.as_str());
+        let ownership = Ownership::of_procedures(&call);
+        let ProceduresCall::Call { name, input } = call else {
+            return self.owning(begun, user_id, ownership, || procedures.administer(call));
+        };
+        let procedure = procedures.find(&name)?;
+        let around = Surroundings {
+            now_ms: begun.unix_ms,
+            elapsed_ms: &|| clock().mono.since(begun.mono).as_secs_f64() * 1000.0,
+            store: &self.embedded,
+            rules: self.rules.as_ref(),
+            sink: &self.routes,
+            accounts: self.accounts.as_ref(),
+            permits: &|operation, resource| {
+                let operation = Operation::by_name(operation).ok_or_else(Refusal::internal)?;
+                noex_core::may(&self.connection_config.auth, session, operation, resource, self)
+            },
+        };
+        procedures.call(&procedure, input, &around)
     }
 
     /// Uses the rule engine directly, if there is one, and delivers what follows.
@@ -322,7 +345,8 @@ impl Hub {
 
     pub(crate) fn next_expiry_ms(&self) -> Option<u64> {
         let rules = self.rules.as_ref().and_then(EmbeddedRules::next_deadline_ms);
-        self.store.next_expiry_ms().into_iter().chain(rules).min()
+        let sessions = self.accounts.as_ref().and_then(Accounts::next_deadline_ms);
+        self.store.next_expiry_ms().into_iter().chain(rules).chain(sessions).min()
     }
 
     pub(crate) fn expire(&self, now: Now) {
@@ -330,12 +354,17 @@ impl Hub {
         if let Some(rules) = &self.rules {
             rules.advance(now.unix_ms, &self.routes);
         }
+        self.accounts.iter().for_each(|accounts| accounts.sweep(now.unix_ms));
         while self.flush(now) {}
     }
+}
 
-    pub(crate) fn store_call(&self, now: Now, call: StoreCall) -> Result<Body, Refusal> {
-        self.store.call(now.unix_ms, call)
-    }
+/// `{"<what>":<count>}`.
+fn counted(what: &str, count: usize) -> Value {
+    let mut answer = Object::new();
+    #[expect(clippy::cast_precision_loss, reason = "a number of connections")]
+    answer.set(what, count as f64);
+    Value::Object(answer)
 }
 
 fn no_randomness(error: impl fmt::Display) -> StartError {
@@ -353,26 +382,50 @@ fn procedures_options(wanted: &ProceduresOptions, options: &Options) -> Procedur
     ProceduresOptions { limits, definitions: wanted.definitions.clone() }
 }
 
-/// Defines what the options name and gives all problems.
-fn define(store: &EmbeddedStore, options: &Options, now_ms: u64) -> Vec<String> {
-    let parse = |text: &str| noex_json::parse(text, 128).ok().and_then(|value| value.as_object().cloned());
+/// Finds the system buckets that definitions of procedures name.
+fn system_buckets_in(definitions: &[String]) -> Vec<String> {
+    let named = |text: &String| {
+        let definition = noex_json::parse(text, 128).ok()?;
+        noex_core::system_bucket_in_steps(definition.as_object()?)
+    };
+    let problem = |(index, text)| {
+        let bucket = named(text)?;
+        Some(format!("procedures.definitions[{index}]: Cannot access system bucket \"{bucket}\" directly"))
+    };
+    definitions.iter().enumerate().filter_map(problem).collect()
+}
+
+/// Defines what the options name and gives all problems. With the built-in identity, nothing may name its buckets.
+fn define(store: &EmbeddedStore, options: &Options, built_in: bool, now_ms: u64) -> Vec<String> {
+    let parse = |text: &str| {
+        let value = noex_json::parse(text, 128).ok();
+        value.and_then(|value| value.as_object().cloned()).ok_or_else(|| "must be object".to_owned())
+    };
+    let guard = |system: Option<String>| match system {
+        Some(bucket) if built_in => Err(format!("Cannot access system bucket \"{bucket}\" directly")),
+        _ => Ok(()),
+    };
+    let system = |name: &str| name.starts_with('_').then(|| name.to_owned());
+    let text = |error: StoreError| error.to_string();
     let mut problems = Vec::new();
     let mut note = |kind: &str, name: &str, outcome: Result<(), String>| {
         if let Err(text) = outcome {
             problems.push(format!("{kind}.{name}: {text}"));
         }
     };
-    let text = |error: StoreError| error.to_string();
     for (name, definition) in &options.buckets {
-        let config = parse(definition).ok_or_else(|| "must be object".to_owned());
-        let outcome = config
-            .and_then(|config| store.with_store(|s| s.define_bucket(now_ms, name, &config).map_err(text)));
+        let outcome = parse(definition).and_then(|config| {
+            guard(system(name).or_else(|| noex_core::system_bucket_in_schema(config.get("schema"))))?;
+            store.with_store(|store| store.define_bucket(now_ms, name, &config)).map_err(text)
+        });
         note("buckets", name, outcome);
     }
     for (name, definition) in &options.queries {
-        let config = parse(definition).ok_or_else(|| "must be object".to_owned());
-        let outcome =
-            config.and_then(|config| store.with_store(|s| s.define_query(name, &config).map_err(text)));
+        let outcome = parse(definition).and_then(|config| {
+            let bucket = config.get("bucket").and_then(Value::as_str).unwrap_or_default();
+            guard(system(name).or_else(|| system(bucket)))?;
+            store.with_store(|store| store.define_query(name, &config)).map_err(text)
+        });
         note("queries", name, outcome);
     }
     problems

@@ -20,6 +20,8 @@ pub struct Inbox {
     pending: Mutex<Pending>,
     /// Spares the connection the lock while nothing is there.
     filled: AtomicBool,
+    /// Something is there that must be known before the next message is handled.
+    urgent: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -32,6 +34,8 @@ pub(crate) struct Pending {
     pub(crate) shutdown_notice_ms: Option<u64>,
     pub(crate) close: Option<CloseReason>,
     pub(crate) revoked: bool,
+    /// Rights have changed: look at the session and the subscriptions again.
+    pub(crate) recheck: bool,
 }
 
 /// Events of one subscription that the connection has not taken yet.
@@ -57,6 +61,7 @@ impl Inbox {
         }
         let mut pending = self.pending.lock();
         self.filled.store(false, Ordering::Release);
+        self.urgent.store(false, Ordering::Release);
         Some(std::mem::take(&mut *pending))
     }
 
@@ -116,7 +121,24 @@ impl Inbox {
     }
 
     pub(crate) fn revoke(&self) {
-        self.put(|pending| pending.revoked = true);
+        self.put_urgent(|pending| pending.revoked = true);
+    }
+
+    /// Has the connection look at its session and subscriptions again.
+    pub(crate) fn recheck(&self) {
+        self.put_urgent(|pending| pending.recheck = true);
+    }
+
+    /// Tells whether something must be taken before the next message is handled.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.urgent.load(Ordering::Acquire)
+    }
+
+    fn put_urgent(&self, change: impl FnOnce(&mut Pending)) {
+        self.put(|pending| {
+            change(pending);
+            self.urgent.store(true, Ordering::Release);
+        });
     }
 
     fn put(&self, change: impl FnOnce(&mut Pending)) {

@@ -6,24 +6,31 @@
 
 #![forbid(unsafe_code)]
 
+mod audit;
 mod auth;
+mod awaited;
 mod backend;
 mod driver;
 mod handshake;
 mod hub;
+mod identity;
 mod inbox;
 mod lifecycle;
 mod options;
+mod passwords;
 mod procedures;
 mod refusals;
 mod registry;
+mod revocation;
 mod rules;
 mod server;
+mod sessions;
 mod shared;
 mod stats;
 mod timer;
 mod transport;
 
+pub use audit::AuditOptions;
 pub use auth::{
     AuthFailure, Authenticator, FnAuthenticator, PermissionCheck, StaticTokens, TokenExpiry, Verdict,
 };
@@ -31,10 +38,12 @@ pub use backend::{EmbeddedStore, PushSink, StoreBackend};
 pub use driver::serve;
 pub use handshake::{AddressFilter, HandshakeConfig};
 pub use hub::Hub;
+pub use identity::IdentityOptions;
 pub use inbox::Inbox;
 pub use lifecycle::{run_deadlines, stop};
 pub use noex_core as core;
 pub use noex_core::{CloseReason, Config as ConnectionConfig, Instant, Now, Session, SubId};
+pub use noex_identity as accounts;
 pub use noex_procedures as procedures_engine;
 pub use noex_rules as rules_engine;
 pub use noex_store as store;

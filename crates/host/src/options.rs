@@ -1,6 +1,9 @@
 //! What a server is started with.
 
-use crate::{Authenticator, HandshakeConfig, PermissionCheck, ProceduresOptions, RulesOptions};
+use crate::{
+    AuditOptions, Authenticator, HandshakeConfig, IdentityOptions, PermissionCheck, ProceduresOptions,
+    RulesOptions,
+};
 use noex_core::{Config, RateLimit};
 use noex_store::StoreOptions;
 use std::{fmt, sync::Arc, time::Duration};
@@ -37,6 +40,12 @@ pub struct Options {
     pub authenticator: Option<Arc<dyn Authenticator>>,
     /// Time that the authenticator may take; then the login is answered with an internal error.
     pub authenticator_timeout: Duration,
+    /// How long a revoked user cannot log in.
+    pub revocation_ttl: Duration,
+    /// Built-in identity, which then decides who may do what; `None` = as `connection.auth` says.
+    pub identity: Option<IdentityOptions>,
+    /// Audit log; `None` = there is none.
+    pub audit: Option<AuditOptions>,
     /// Decides requests in place of the declarative rules.
     pub permission_check: Option<Arc<dyn PermissionCheck>>,
     /// Settings of the embedded store.
@@ -75,6 +84,9 @@ impl Default for Options {
             connections_per_address_max: None,
             authenticator: None,
             authenticator_timeout: Duration::from_secs(30),
+            revocation_ttl: Duration::from_secs(3600),
+            identity: None,
+            audit: None,
             permission_check: None,
             store: StoreOptions::default(),
             rules: None,
@@ -104,6 +116,10 @@ impl fmt::Debug for Options {
 pub enum StartError {
     /// Definitions are wrong; one text per problem.
     Definitions(Vec<String>),
+    /// The audit file cannot be opened.
+    AuditFile(std::io::Error),
+    /// The stored accounts of the built-in identity are damaged.
+    Identity(String),
     /// The operating system gives no random numbers.
     Randomness(String),
     /// The address cannot be listened on.
@@ -116,6 +132,8 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Definitions(problems) => f.write_str(&problems.join("; ")),
+            Self::AuditFile(error) => write!(f, "cannot open the audit file: {error}"),
+            Self::Identity(text) => write!(f, "the stored accounts cannot be loaded: {text}"),
             Self::Randomness(text) => write!(f, "no random numbers: {text}"),
             Self::Listen(error) => write!(f, "cannot listen: {error}"),
             Self::Thread(error) => write!(f, "cannot start a thread: {error}"),

@@ -7,6 +7,7 @@
 use crate::{
     EmbeddedRules, EmbeddedStore,
     backend::PushSink,
+    identity::Accounts,
     refusals::{Place, of_call_error, of_definition_error, of_store_error},
     rules,
 };
@@ -50,6 +51,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) store: &'a EmbeddedStore,
     pub(crate) rules: Option<&'a EmbeddedRules>,
     pub(crate) sink: &'a dyn PushSink,
+    /// The built-in identity, if there is one.
+    pub(crate) accounts: Option<&'a Accounts>,
     pub(crate) permits: &'a Permits<'a>,
 }
 
@@ -160,6 +163,8 @@ impl EmbeddedProcedures {
             let mut engines = Direct { around, compat: self.compat_error_codes };
             return procedure.run(input, &self.limits, around.elapsed_ms, &mut engines);
         }
+        // Before the engines are locked: steps ask for rights.
+        let _rights = around.accounts.map(Accounts::hold_rights);
         let Some(rules) = around.rules.filter(|_| procedure.uses_rules()) else {
             return self.commit(procedure, input, around, None).map(|(outcome, _)| outcome);
         };

@@ -47,6 +47,17 @@ impl Entry {
         *self.session.lock() = session;
     }
 
+    pub(crate) fn session(&self) -> Option<Arc<Session>> {
+        self.session.lock().clone()
+    }
+
+    /// Ends the session and has the connection closed as revoked. At once, so that nobody is revoked twice; the
+    /// connection follows before its next message.
+    pub(crate) fn revoke(&self) {
+        self.set_session(None);
+        self.inbox.revoke();
+    }
+
     pub(crate) fn set_subscriptions(&self, (store, rules): (usize, usize)) {
         self.store_subscriptions.store(store, Ordering::Relaxed);
         self.rules_subscriptions.store(rules, Ordering::Relaxed);

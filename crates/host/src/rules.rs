@@ -54,7 +54,7 @@ const STORE_CHAIN_MAX: usize = 10;
 
 impl EmbeddedRules {
     /// Makes an engine with the facts and rules of the options; rules can write to `store` through the service
-    /// `store`.
+    /// `store`. With `guard_system`, buckets whose names begin with `_` are out of reach and cause no events.
     ///
     /// # Errors
     /// All problems of the facts and rules.
@@ -64,13 +64,15 @@ impl EmbeddedRules {
         random: Box<dyn Random + Send>,
         now_ms: u64,
         compat_error_codes: bool,
+        guard_system: bool,
     ) -> Result<Self, Vec<String>> {
         let mut engine = Engine::new(options.engine.clone(), random);
         let problems = load(&mut engine, options, now_ms);
         if !problems.is_empty() {
             return Err(problems);
         }
-        let bridge = Arc::new(Bridge { store_events: options.store_events, ..Bridge::default() });
+        let bridge =
+            Arc::new(Bridge { store_events: options.store_events, guard_system, ..Bridge::default() });
         let service = StoreService { store: Arc::clone(store), bridge: Arc::clone(&bridge) };
         engine.register_service("store", Box::new(service));
         if options.store_events {
@@ -163,6 +165,9 @@ impl EmbeddedRules {
         }
         self.bridge.depth.store(depth + 1, Ordering::Relaxed);
         for change in &commit.changes {
+            if self.bridge.is_guarded(change.bucket()) {
+                continue;
+            }
             let (topic, data) = store_event(change);
             if let Err(error) = engine.emit(now_ms, &topic, data, None, None) {
                 tracing::warn!("store event not forwarded: {error}");
@@ -339,11 +344,20 @@ fn limit_text(error: &RulesError) -> String {
 #[derive(Debug, Default)]
 struct Bridge {
     store_events: bool,
+    /// Whether buckets whose names begin with `_` are kept from rules.
+    guard_system: bool,
     now_ms: AtomicU64,
     /// How many store changes led to the one that rules are working on.
     depth: AtomicUsize,
     /// Depth of commits that rules made and that have not come back as events yet.
     causes: Mutex<HashMap<u64, usize>>,
+}
+
+impl Bridge {
+    /// Tells whether rules have no business with a bucket.
+    fn is_guarded(&self, bucket: &str) -> bool {
+        self.guard_system && bucket.starts_with('_')
+    }
 }
 
 /// A change as an event: topic and data.
@@ -383,6 +397,9 @@ impl Service for StoreService {
         let failed = |text: &str| ServiceError::Failed(format!("store.{method}: {text}"));
         let bucket =
             args.first().and_then(Value::as_str).ok_or_else(|| failed("expected the name of a bucket"))?;
+        if self.bridge.is_guarded(bucket) {
+            return Err(failed(&format!("Cannot access system bucket \"{bucket}\" directly")));
+        }
         let object = |at: usize| {
             args.get(at).and_then(Value::as_object).cloned().ok_or_else(|| failed("expected an object"))
         };

@@ -1,12 +1,15 @@
 //! A whole server on any runtime: start, stop, and what an embedder asks of it.
 
-use crate::{ConnectionInfo, Hub, Options, ServerStats, StartError, Timer, run_deadlines, serve, stop};
+use crate::{
+    ConnectionInfo, Hub, Options, ServerStats, StartError, Timer, audit::AuditLog, run_deadlines, serve, stop,
+};
 use futures::{
     AsyncRead, AsyncWrite,
     channel::oneshot,
     future::{AbortHandle, abortable, poll_fn},
     lock::Mutex,
 };
+use noex_core::Refusal;
 use noex_rules::Engine;
 use noex_store::Store;
 use std::{
@@ -145,6 +148,7 @@ impl<R: Runtime> Server<R> {
         accepting.end().await;
         stop(&self.hub, grace, R::timer()).await;
         deadlines.end().await;
+        self.hub.audit.iter().for_each(AuditLog::finish);
         self.runtime.shut_down().await;
     }
 
@@ -191,9 +195,30 @@ impl<R: Runtime> Server<R> {
         self.hub.with_rules(now, |engine| use_it(engine, now.unix_ms))
     }
 
-    /// Closes all connections of a user with `session_revoked`; gives their number.
-    pub fn revoke_session(&self, user_id: &str) -> usize {
-        self.hub.revoke_session(user_id)
+    /// Revokes a user; see [`Hub::revoke_session`].
+    ///
+    /// # Errors
+    /// If too many users are revoked already.
+    pub fn revoke_session(&self, user_id: &str) -> Result<usize, Refusal> {
+        self.hub.revoke_session(R::timer().now(), user_id)
+    }
+
+    /// Revokes the users of matching sessions; see [`Hub::revoke_sessions`].
+    ///
+    /// # Errors
+    /// If too many users are revoked already.
+    pub fn revoke_sessions(&self, user_id: Option<&str>, role: Option<&str>) -> Result<usize, Refusal> {
+        self.hub.revoke_sessions(R::timer().now(), user_id, role)
+    }
+
+    /// Lets a revoked user log in again; false if that was not forbidden.
+    pub fn unrevoke(&self, user_id: &str) -> bool {
+        self.hub.unrevoke(R::timer().now(), user_id)
+    }
+
+    /// Opens the audit file anew, for whoever has moved it away.
+    pub fn reopen_audit_file(&self) {
+        self.hub.reopen_audit_file();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{Hub, options::Options};
 use foldhash::fast::RandomState;
-use noex_core::{LimitKey, Now, RateLimited, RateLimiter, RefusalVerdict, Session, Shared, SubId};
+use noex_core::{LimitKey, Now, RateLimited, RateLimiter, RefusalVerdict, Session, Shared, SubId, Target};
 use parking_lot::Mutex;
 use std::{
     hash::BuildHasher,
@@ -91,5 +91,13 @@ impl Shared for Hub {
 
     fn permits(&self, session: &Session, operation: &str, resource: &str) -> Option<bool> {
         self.options.permission_check.as_ref().map(|check| check.permits(session, operation, resource))
+    }
+
+    fn permits_user(&self, user_id: &str, operation: &str, target: Target<'_>) -> bool {
+        self.user_is_permitted(user_id, operation, target)
+    }
+
+    fn visible_buckets(&self, user_id: &str) -> Vec<String> {
+        self.buckets_shown_to(user_id)
     }
 }

@@ -163,8 +163,8 @@ impl Identity {
         Session {
             user_id: user_id.to_owned(),
             roles: self.role_names(user_id),
-            metadata: None,
             expires_at_ms: Some(expires_ms),
+            ..Session::default()
         }
     }
 }

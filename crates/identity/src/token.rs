@@ -19,6 +19,18 @@ impl TokenHash {
         Self(Sha256::digest(token.as_bytes()).into())
     }
 
+    /// Takes the 32 bytes of a hash.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Gives the 32 bytes of the hash.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 32] {
+        self.0
+    }
+
     /// Compares in constant time.
     pub(crate) fn same(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()

@@ -61,7 +61,7 @@ async fn run(config: Config, warnings: Vec<String>) -> ExitCode {
             Err(error) => start_failure(error),
         };
     }
-    let signals = Signals::new([Signal::Term, Signal::Int]);
+    let signals = Signals::new([Signal::Term, Signal::Int, Signal::Hup]);
     let mut signals = match signals {
         Ok(signals) => signals,
         Err(error) => return fail(&format!("Fatal: cannot handle signals: {error}")),
@@ -76,16 +76,21 @@ async fn run(config: Config, warnings: Vec<String>) -> ExitCode {
     if config.ready_line && print(&format!("READY {}", server.port())) != ExitCode::SUCCESS {
         return ExitCode::FAILURE;
     }
-    signals.next().await;
+    until_told_to_stop(&mut signals, &server).await;
     tracing::info!("Shutting down...");
     let stop = server.stop(Duration::from_millis(config.shutdown.grace_period_ms));
-    let again = async {
-        signals.next().await;
-    };
+    let again = until_told_to_stop(&mut signals, &server);
     match futures::future::select(std::pin::pin!(stop), std::pin::pin!(again)).await {
         futures::future::Either::Left(_) => ExitCode::SUCCESS,
         // Whoever insists does not want to wait: the threads may be busy, so the process ends here.
         futures::future::Either::Right(_) => std::process::exit(1),
+    }
+}
+
+/// Waits for a signal to stop. Another one, the hang-up, tells that the audit file has been moved away.
+async fn until_told_to_stop(signals: &mut Signals, server: &Server) {
+    while let Some(Ok(Signal::Hup)) = signals.next().await {
+        server.reopen_audit_file();
     }
 }
 

@@ -1,14 +1,19 @@
 //! From the config file's settings to the server's.
 
 use crate::runtime::{
-    HandshakeConfig, Options, ProceduresOptions, RulesOptions, Session, StaticTokens, TokenExpiry,
+    AuditOptions, HandshakeConfig, IdentityOptions, Options, ProceduresOptions, RulesOptions, Session,
+    StaticTokens, TokenExpiry,
+    accounts::Settings,
     core::{self, AuthMode, PermissionRule, Permissions, RateLimit, TokenMode},
     procedures::Limits as ProcedureLimits,
     rules::EngineOptions,
     store::{DuplicateInsert, StoreOptions},
 };
-use noex_config::{AuthConfig, Config, Expiry, HeartbeatMode, OnDuplicateInsert, RulesConfig, TokenAuth};
-use std::{sync::Arc, time::Duration};
+use noex_config::{
+    AuditConfig, AuthConfig, BuiltInAuth, Config, Expiry, HeartbeatMode, OnDuplicateInsert, RulesConfig,
+    TokenAuth,
+};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// Gives the server's options.
 pub(crate) fn of(config: &Config) -> Options {
@@ -39,6 +44,12 @@ pub(crate) fn of(config: &Config) -> Options {
         connections_max: config.limits.max_connections,
         connections_per_address_max: config.max_connections_per_ip.map(|max| size(u64::from(max))),
         authenticator: tokens.map(|tokens| Arc::new(tokens) as _),
+        identity: match &config.auth {
+            AuthConfig::BuiltIn(auth) => Some(identity(auth)),
+            AuthConfig::None | AuthConfig::Token(_) => None,
+        },
+        revocation_ttl: Duration::from_millis(config.revocation.unwrap_or_default().blacklist_ttl_ms),
+        audit: config.audit.as_ref().map(audit),
         store: store(config),
         rules: rules(config),
         procedures: procedures(config),
@@ -87,6 +98,31 @@ fn connection(config: &Config, auth: AuthMode) -> core::Config {
             .then(|| Duration::from_millis(config.limits.auth_timeout_ms)),
         close_timeout: Duration::from_millis(config.shutdown.close_timeout_ms),
         ..core::Config::default()
+    }
+}
+
+fn identity(auth: &BuiltInAuth) -> IdentityOptions {
+    let attempts = auth.login_rate_limit;
+    IdentityOptions::new(Settings {
+        session_ttl_ms: auth.session_ttl_ms,
+        password_min_length: size(u64::from(auth.password_min_length)),
+        max_sessions_per_user: size(auth.max_sessions_per_user),
+        max_login_attempts: u32::try_from(attempts.max_attempts).unwrap_or(u32::MAX),
+        login_window_ms: attempts.window_ms,
+        ..Settings::new(auth.admin_secret.expose())
+    })
+}
+
+fn audit(audit: &AuditConfig) -> AuditOptions {
+    let tier = |tier: &noex_config::Tier| match tier {
+        noex_config::Tier::Admin => core::Tier::Admin,
+        noex_config::Tier::Write => core::Tier::Write,
+        noex_config::Tier::Read => core::Tier::Read,
+    };
+    AuditOptions {
+        tiers: audit.tiers.iter().map(tier).collect(),
+        entries_max: audit.max_entries,
+        file: audit.file.as_ref().map(PathBuf::from),
     }
 }
 
@@ -174,6 +210,7 @@ fn static_tokens(auth: &TokenAuth) -> StaticTokens {
             roles: entry.roles.clone(),
             metadata: entry.metadata.clone(),
             expires_at_ms: None,
+            stored: None,
         };
         let expiry = match entry.expiry {
             None => TokenExpiry::Never,

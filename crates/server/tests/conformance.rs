@@ -33,6 +33,21 @@ fn rules() {
 }
 
 #[test]
+fn identity() {
+    assert_group("identity", command());
+}
+
+#[test]
+fn audit() {
+    assert_group("audit", command());
+}
+
+#[test]
+fn revocation() {
+    assert_group("revocation", command());
+}
+
+#[test]
 fn extensions() {
     assert_group("extensions", command());
 }

@@ -82,7 +82,8 @@ impl World {
             if self.random.chance(40) {
                 let user = self.random.pick(&TOKENS[1..]).user;
                 self.trace.note(self.clock.mono(), 0, "revoke", user);
-                self.hub.revoke_session(user);
+                let revoked = self.hub.revoke_session(self.clock.now(), user);
+                revoked.map_err(|refusal| refusal.message.into_owned())?;
             }
             self.rest(false)?;
         }

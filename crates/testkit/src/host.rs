@@ -2,8 +2,9 @@
 
 use crate::World;
 use noex_core::{
-    AuthToken, Body, Code, Connection, Delivery, Denied, Effect, Instant, Now, OpToken, Refusal, RulesCall,
-    Session, Source, StoreCall, SubId, SubscribeToken, Update, pattern_matches,
+    AuditRecord, AuthToken, Body, Code, Connection, Delivery, Denied, Effect, IdentityCall, IdentityToken,
+    Instant, Now, OpToken, Refusal, RulesCall, Session, SessionChange, SessionKey, Source, StoreCall, SubId,
+    SubscribeToken, Update, pattern_matches,
 };
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -22,6 +23,7 @@ pub(crate) struct Parked {
 enum Answer {
     Login(AuthToken, Result<Session, Denied>),
     Call(OpToken, Result<Body, Refusal>, Changed),
+    Identity(IdentityToken, Result<Body, Refusal>, SessionChange),
     Subscribe(SubscribeToken, Result<Update, Refusal>),
 }
 
@@ -37,6 +39,8 @@ pub(crate) struct Host {
     pub(crate) watched: BTreeMap<SubId, Source>,
     /// What was executed, as `Debug` shows it.
     pub(crate) executed: Vec<String>,
+    /// What was recorded for the audit log.
+    pub(crate) records: Vec<AuditRecord>,
     answers: usize,
 }
 
@@ -80,6 +84,19 @@ impl Host {
             Effect::Unsubscribe { subscription } => {
                 self.executed.push(format!("Unsubscribe {subscription}"));
                 self.watched.remove(&subscription);
+                return;
+            }
+            Effect::Identity { token, call } => {
+                self.executed.push(format!("{call:?}"));
+                let (outcome, change) = identity(call);
+                Answer::Identity(token, outcome, change)
+            }
+            Effect::Audit { token, query } => {
+                self.executed.push(format!("{query:?}"));
+                Answer::Call(token, Ok(Body::Static("[]")), Vec::new())
+            }
+            Effect::Record(record) => {
+                self.records.push(record);
                 return;
             }
             Effect::SessionChanged(_) | Effect::Closed(_) => return,
@@ -162,9 +179,43 @@ impl Host {
                     self.push_result(connection, &query, &state);
                 }
             }
+            Answer::Identity(token, outcome, change) => {
+                connection.reply_identity(now, world, token, outcome, change);
+            }
             Answer::Subscribe(token, outcome) => connection.reply_subscribe(now, world, token, outcome),
         }
         true
+    }
+}
+
+/// The model of an identity: a user's password is `right`, and a role of the user's name is the only one; the secret
+/// is `secret`. `getUser` of `missing` finds nobody.
+#[expect(clippy::wildcard_enum_match_arm, reason = "what has no model gives a constant")]
+fn identity(call: IdentityCall) -> (Result<Body, Refusal>, SessionChange) {
+    let session = |user: &str, role: &str| {
+        SessionChange::Set(Session {
+            user_id: user.into(),
+            roles: vec![role.into()],
+            stored: Some(SessionKey([7; 32])),
+            ..Session::default()
+        })
+    };
+    let unauthorized = |text| (Err(Refusal::new(Code::Unauthorized, text)), SessionChange::Keep);
+    match call {
+        IdentityCall::Login { username, password } if password == "right" => {
+            (Ok(Body::Static("\"in\"")), session(&username, &username))
+        }
+        IdentityCall::Login { .. } => unauthorized("Invalid credentials"),
+        IdentityCall::LoginWithSecret { secret } if secret == "secret" => {
+            (Ok(Body::Static("\"in\"")), session("__superadmin__", "superadmin"))
+        }
+        IdentityCall::LoginWithSecret { .. } => unauthorized("Invalid secret"),
+        IdentityCall::Logout => (Ok(Body::Static("{\"loggedOut\":true}")), SessionChange::Clear),
+        IdentityCall::ChangePassword { .. } => (Ok(Body::Static("\"changed\"")), SessionChange::Clear),
+        IdentityCall::GetUser { user_id } if user_id == "missing" => {
+            (Err(Refusal::new(Code::NotFound, "User not found")), SessionChange::Keep)
+        }
+        _ => (Ok(Body::Static("true")), SessionChange::Keep),
     }
 }
 

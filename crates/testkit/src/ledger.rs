@@ -9,7 +9,7 @@
 //! * The bytes counted as queued are those that the transport holds and those of replies that wait their turn.
 //! * Deadlines lie ahead of the clock once they have been handled.
 
-use noex_core::{Config, Connection, Effect, Frame, Now, ServerCall};
+use noex_core::{Config, Connection, Effect, Frame, IdentityCall, Now, ServerCall};
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -84,10 +84,12 @@ impl Ledger {
         assert!(!self.closed, "an effect after `Closed`: {effect:?}");
         let token = match effect {
             Effect::Authenticate { token, .. } => format!("{token:?}"),
-            Effect::Store { token, .. } | Effect::Rules { token, .. } | Effect::Server { token, .. } => {
-                format!("{token:?}")
-            }
-            Effect::Procedures { token, .. } => format!("{token:?}"),
+            Effect::Store { token, .. }
+            | Effect::Rules { token, .. }
+            | Effect::Procedures { token, .. }
+            | Effect::Server { token, .. }
+            | Effect::Audit { token, .. } => format!("{token:?}"),
+            Effect::Identity { token, .. } => format!("{token:?}"),
             Effect::Subscribe { token, .. } => format!("{token:?}"),
             Effect::SessionChanged(session) => {
                 self.logged_in_once |= session.is_some();
@@ -103,8 +105,15 @@ impl Ledger {
         let number: String = token.chars().filter(|c| c.is_ascii_digit() || *c == ',').collect();
         let number = number.split(',').next().unwrap_or_default().to_owned();
         assert!(self.tokens.insert(number), "a token is reused: {token}");
-        let open_to_all =
-            matches!(effect, Effect::Authenticate { .. } | Effect::Server { call: ServerCall::Health, .. });
+        let open_to_all = matches!(
+            effect,
+            Effect::Authenticate { .. }
+                | Effect::Server { call: ServerCall::Health, .. }
+                | Effect::Identity {
+                    call: IdentityCall::Login { .. } | IdentityCall::LoginWithSecret { .. },
+                    ..
+                }
+        );
         assert!(
             open_to_all || !self.requires_auth || self.logged_in_once,
             "executed before login: {effect:?}"

@@ -2,7 +2,8 @@
 
 use crate::{World, host::Host, ledger::Ledger, script::Step, transport::Transport};
 use noex_core::{
-    CloseReason, Config, Connection, Delivery, Effect, EndReason, Frame, Instant, Message, Now, Peer, SubId,
+    AuditRecord, CloseReason, Config, Connection, Delivery, Effect, EndReason, Frame, Instant, Message, Now,
+    Peer, SubId,
 };
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -244,6 +245,26 @@ impl Pair {
         std::mem::take(&mut self.host.executed)
     }
 
+    /// What has been recorded for the audit log since the last call.
+    pub fn records(&mut self) -> Vec<AuditRecord> {
+        std::mem::take(&mut self.host.records)
+    }
+
+    /// Takes the present roles of a user.
+    pub fn update_roles(&mut self, user_id: &str, roles: &[&str]) {
+        let roles: Vec<String> = roles.iter().map(|role| (*role).to_owned()).collect();
+        self.connection.update_roles(&self.world, user_id, &roles);
+        self.after_call();
+        self.settle();
+    }
+
+    /// Looks at the rights again, which have changed.
+    pub fn recheck(&mut self) {
+        self.connection.recheck(&self.world);
+        self.after_call();
+        self.settle();
+    }
+
     /// Gives a query a new result and pushes it. `None` = no value.
     pub fn publish(&mut self, query: &str, data: Option<&str>) -> Vec<Delivery> {
         let state = self.world.set_state(query, data.map(Into::into));
@@ -346,6 +367,12 @@ impl Pair {
                 self.emit(topic);
             }
             Step::End(number, reason) => self.end_subscription(*number, *reason),
+            Step::Grant(user, resource) => self.world.grant(user, "*", resource),
+            Step::Withdraw(user, resource) => {
+                self.world.withdraw(user, resource);
+                self.recheck();
+            }
+            Step::Roles(user, role) => self.update_roles(user, &[*role]),
             Step::Notice(grace) => self.shutdown_notice(*grace),
             Step::Revoke => self.revoke(),
             Step::Close(reason) => self.close(*reason),

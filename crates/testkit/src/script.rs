@@ -3,7 +3,7 @@
 use crate::{Inbound, World, request};
 use noex_core::{
     AuthMode, Backpressure, CloseReason, Config, EndReason, HeartbeatConfig, HeartbeatMode, PermissionRule,
-    Permissions, TokenMode,
+    Permissions, Tier, TokenMode,
 };
 use proptest::{
     collection::vec,
@@ -37,6 +37,12 @@ pub enum Step {
     Emit(&'static str),
     /// What a subscription watches is gone.
     End(u64, EndReason),
+    /// A user gets a right on a resource.
+    Grant(&'static str, &'static str),
+    /// A user loses the rights on a resource.
+    Withdraw(&'static str, &'static str),
+    /// A user has another role, and no other.
+    Roles(&'static str, &'static str),
     /// The server announces its stop.
     Notice(Duration),
     /// The session is revoked.
@@ -59,6 +65,8 @@ impl Limits {
     #[must_use]
     pub fn world(self) -> World {
         let world = World::default().subscriptions_max(self.subscriptions_max);
+        world.grant("ann", "*", "bucket:a");
+        world.grant("__superadmin__", "*", "*");
         match self.requests_max {
             Some(max) => world.rate_limit(max, 1000),
             None => world,
@@ -94,7 +102,7 @@ pub fn auth_mode() -> impl Strategy<Value = AuthMode> {
             AuthMode::Token(TokenMode { required, anonymous_roles, strict_tiers, permissions })
         },
     );
-    prop_oneof![1 => Just(AuthMode::None), 3 => token]
+    prop_oneof![1 => Just(AuthMode::None), 3 => token, 2 => Just(AuthMode::BuiltIn)]
 }
 
 /// Configurations with limits small enough to be reached.
@@ -118,22 +126,30 @@ pub fn config() -> impl Strategy<Value = Config> {
     );
     let counts = (0..6_usize, 0..4_usize, 1..6_usize);
     let times = (option::of(span(1..20_000)), span(1..3_000), span(1..6_000));
-    (auth_mode(), any::<[bool; 3]>(), heartbeat, flow, counts, times).prop_map(
-        |(auth, [rules, procedures, expose_error_details], heartbeat, backpressure, counts, times)| Config {
-            auth,
-            rules,
-            procedures,
-            expose_error_details,
-            json_depth_max: 16,
-            requests_in_flight_max: counts.0,
-            transaction_operations_max: counts.2,
-            name_length_max: 16,
-            subscriptions_max: counts.1,
-            heartbeat,
-            backpressure,
-            auth_timeout: times.0,
-            close_timeout: times.1,
-            drain_timeout: times.2,
+    let audit = prop_oneof![
+        1 => Just(Vec::new()),
+        1 => Just(vec![Tier::Admin]),
+        1 => Just(vec![Tier::Admin, Tier::Write, Tier::Read]),
+    ];
+    (auth_mode(), audit, any::<[bool; 3]>(), heartbeat, flow, counts, times).prop_map(
+        |(auth, audit, [rules, procedures, expose_error_details], heartbeat, backpressure, counts, times)| {
+            Config {
+                auth,
+                audit,
+                rules,
+                procedures,
+                expose_error_details,
+                json_depth_max: 16,
+                requests_in_flight_max: counts.0,
+                transaction_operations_max: counts.2,
+                name_length_max: 16,
+                subscriptions_max: counts.1,
+                heartbeat,
+                backpressure,
+                auth_timeout: times.0,
+                close_timeout: times.1,
+                drain_timeout: times.2,
+            }
         },
     )
 }
@@ -223,6 +239,31 @@ pub fn valid_request() -> impl Strategy<Value = String> {
         (1, of("auth.logout", &[""])),
         (1, of("auth.whoami", &[""])),
         (1, of("server.health", &[""])),
+        (
+            3,
+            of(
+                "identity.login",
+                &[
+                    r#""username":"ann","password":"right""#,
+                    r#""username":"admin","password":"right""#,
+                    r#""username":"ann","password":"wrong""#,
+                ],
+            ),
+        ),
+        (2, of("identity.loginWithSecret", &[r#""secret":"secret""#, r#""secret":"wrong""#])),
+        (1, of("identity.logout", &[""])),
+        (1, of("identity.whoami", &[""])),
+        (
+            1,
+            of(
+                "identity.changePassword",
+                &[r#""userId":"ann","currentPassword":"right","newPassword":"other""#],
+            ),
+        ),
+        (1, of("identity.getUser", &[r#""userId":"ann""#, r#""userId":"missing""#])),
+        (1, of("identity.createRole", &[r#""name":"r""#, r#""name":"""#])),
+        (1, of("audit.query", &["", r#""limit":0"#])),
+        (1, of("server.revokeSession", &[r#""userId":"ann""#])),
         (1, of("server.stats", &[""])),
     ])
 }
@@ -302,6 +343,7 @@ pub fn step() -> impl Strategy<Value = Step> {
     let data = option::of((0..4_u32, 0..400_usize))
         .prop_map(|data| data.map(|(n, padding)| format!(r#"{{"v":{n},"p":"{}"}}"#, "p".repeat(padding))));
     let ms = |ms: std::ops::Range<u64>| ms.prop_map(Duration::from_millis);
+    let resource = select(vec!["*", "bucket:a", "query:qb", "topic:order.*"]);
     prop_oneof![
         40 => text().prop_map(Step::Send),
         3 => text().prop_map(Step::SendUnasked),
@@ -316,6 +358,9 @@ pub fn step() -> impl Strategy<Value = Step> {
         10 => (select(vec!["qa", "qb"]), data).prop_map(|(query, data)| Step::Publish(query, data)),
         6 => select(vec!["order.new", "stock.low"]).prop_map(Step::Emit),
         1 => (1..5_u64, ended).prop_map(|(number, reason)| Step::End(number, reason)),
+        2 => resource.clone().prop_map(|resource| Step::Grant("ann", resource)),
+        2 => resource.prop_map(|resource| Step::Withdraw("ann", resource)),
+        1 => select(vec!["reader", "admin"]).prop_map(|role| Step::Roles("ann", role)),
         1 => ms(0..5_000).prop_map(Step::Notice),
         1 => prop_oneof![Just(Step::Revoke), reason.prop_map(Step::Close)],
     ]

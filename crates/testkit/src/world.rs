@@ -2,7 +2,7 @@
 
 use noex_core::{
     Denied, LimitKey, Now, RateLimit, RateLimited, RateLimiter, Refusal, RefusalVerdict, Session, Shared,
-    SubId, Update,
+    SubId, Target, Update, pattern_matches,
 };
 use std::{
     cell::{Cell, RefCell},
@@ -35,6 +35,17 @@ pub struct World {
     credentials: BTreeMap<String, Result<Session, Denied>>,
     queries: RefCell<BTreeMap<String, Query>>,
     check: Option<Check>,
+    rights: RefCell<Vec<Right>>,
+}
+
+/// Something that a user of the built-in identity may do.
+#[derive(Debug)]
+struct Right {
+    user: String,
+    /// Pattern of operations.
+    operation: String,
+    /// `<kind>:<name>`, or `*` for everything.
+    resource: String,
 }
 
 impl Default for World {
@@ -47,12 +58,14 @@ impl Default for World {
             credentials: BTreeMap::new(),
             queries: RefCell::default(),
             check: None,
+            rights: RefCell::default(),
         };
         let until = |expires_at_ms| Session {
             user_id: "short".into(),
             roles: vec!["reader".into()],
             metadata: None,
             expires_at_ms: Some(expires_at_ms),
+            stored: None,
         };
         ["admin", "writer", "reader", "guest"]
             .into_iter()
@@ -108,6 +121,20 @@ impl World {
     pub fn permission_check(mut self, check: Check) -> Self {
         self.check = Some(check);
         self
+    }
+
+    /// Lets a user of the built-in identity run operations: `resource` is `<kind>:<name>`, or `*` for everything.
+    pub fn grant(&self, user: &str, operation: &str, resource: &str) {
+        self.rights.borrow_mut().push(Right {
+            user: user.into(),
+            operation: operation.into(),
+            resource: resource.into(),
+        });
+    }
+
+    /// Takes from a user all rights on a resource.
+    pub fn withdraw(&self, user: &str, resource: &str) {
+        self.rights.borrow_mut().retain(|right| right.user != user || right.resource != resource);
     }
 
     /// Subscriptions reserved and not released.
@@ -187,5 +214,29 @@ impl Shared for World {
 
     fn permits(&self, session: &Session, operation: &str, resource: &str) -> Option<bool> {
         self.check.and_then(|check| check(session, operation, resource))
+    }
+
+    fn permits_user(&self, user_id: &str, operation: &str, target: Target<'_>) -> bool {
+        let names = match target {
+            Target::Bucket(name) => vec![format!("bucket:{name}")],
+            Target::Query { name, bucket } => [format!("query:{name}")]
+                .into_iter()
+                .chain(bucket.map(|bucket| format!("bucket:{bucket}")))
+                .collect(),
+            Target::Topic(name) => vec![format!("topic:{name}")],
+            Target::Procedure(name) => vec![format!("procedure:{name}")],
+            Target::Own | Target::Server => Vec::new(),
+        };
+        self.rights.borrow().iter().any(|right| {
+            right.user == user_id
+                && pattern_matches(&right.operation, operation)
+                && (right.resource == "*" || target == Target::Own || names.contains(&right.resource))
+        })
+    }
+
+    fn visible_buckets(&self, user_id: &str) -> Vec<String> {
+        let names = ["a", "b", "_users"].map(str::to_owned);
+        let visible = |name: &String| self.permits_user(user_id, "store.buckets", Target::Bucket(name));
+        names.into_iter().filter(visible).collect()
     }
 }

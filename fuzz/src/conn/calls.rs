@@ -5,9 +5,9 @@ use crate::input::Input;
 use arbitrary::Arbitrary;
 use noex_core::{
     AuthMode, AuthToken, Backpressure, Body, CloseReason, Code, Config, Connection, Delivery, Denied, Effect,
-    EndReason, Frame, HeartbeatConfig, HeartbeatMode, Instant, LimitKey, Message, Now, OpToken, Peer,
-    PermissionRule, Permissions, RateLimit, RateLimited, RateLimiter, Refusal, RefusalVerdict, Session,
-    Shared, SubId, SubscribeToken, TokenMode, Update,
+    EndReason, Frame, HeartbeatConfig, HeartbeatMode, IdentityToken, Instant, LimitKey, Message, Now,
+    OpToken, Peer, PermissionRule, Permissions, RateLimit, RateLimited, RateLimiter, Refusal, RefusalVerdict,
+    Session, SessionChange, SessionKey, Shared, SubId, SubscribeToken, Target, Tier, TokenMode, Update,
 };
 use std::{
     cell::{Cell, RefCell},
@@ -124,6 +124,16 @@ impl Shared for Counting {
     fn permits(&self, _session: &Session, _operation: &str, resource: &str) -> Option<bool> {
         if resource == "custom" { Some(false) } else { None }
     }
+
+    fn permits_user(&self, user_id: &str, operation: &str, target: Target<'_>) -> bool {
+        // Rights that come and go.
+        let moment = self.last.get().is_multiple_of(2);
+        user_id == "u" && (moment || target != Target::Bucket("b")) && operation != "store.clear"
+    }
+
+    fn visible_buckets(&self, user_id: &str) -> Vec<String> {
+        vec![user_id.to_owned(), "_users".to_owned()]
+    }
 }
 
 // ---- Configuration ----
@@ -132,6 +142,7 @@ fn config(setup: &Setup) -> Config {
     let count = |at: usize, modulus: u8| usize::from(setup.counts[at] % modulus);
     let time = |at: usize| Duration::from_millis(u64::from(setup.times[at]) + 1);
     let auth = match setup.auth {
+        Some((true, ..)) if setup.counts[1] >= 128 => AuthMode::BuiltIn,
         None => AuthMode::None,
         Some((required, anonymous, strict_tiers, default_allow)) => AuthMode::Token(TokenMode {
             required,
@@ -140,8 +151,10 @@ fn config(setup: &Setup) -> Config {
             permissions: default_allow.map(permissions),
         }),
     };
+    let audit = if setup.counts[3] >= 128 { vec![Tier::Admin, Tier::Write, Tier::Read] } else { Vec::new() };
     Config {
         auth,
+        audit,
         rules: setup.flags[0],
         procedures: setup.counts[0] >= 128,
         expose_error_details: setup.flags[1],
@@ -228,6 +241,7 @@ struct Host {
     heeds_reading: bool,
     requests_max: usize,
     logins: Vec<AuthToken>,
+    identities: Vec<IdentityToken>,
     calls: Vec<OpToken>,
     subscribes: Vec<SubscribeToken>,
     refused: bool,
@@ -268,6 +282,7 @@ impl Host {
             heeds_reading: setup.heeds_reading,
             requests_max,
             logins: Vec::new(),
+            identities: Vec::new(),
             calls: Vec::new(),
             subscribes: Vec::new(),
             refused: setup.refused.is_some_and(|choice| choice < 64),
@@ -344,15 +359,37 @@ impl Host {
             }
             Call::End(which, choice) => {
                 let subscription = self.subscription(*which);
-                self.connection.end_subscription(&self.shared, subscription, end_reason(*choice));
+                match choice {
+                    0..=199 => {
+                        self.connection.end_subscription(&self.shared, subscription, end_reason(*choice));
+                    }
+                    200..=227 => self.connection.recheck(&self.shared),
+                    _ => self.connection.update_roles(&self.shared, "u", &["admin".to_owned()]),
+                }
             }
         }
     }
 
     fn reply_auth(&mut self, which: u8, verdict: u8) {
-        let Some(token) = take(&mut self.logins, which) else { return };
+        let Some(token) = take(&mut self.logins, which) else {
+            return self.reply_identity(which, verdict);
+        };
         let verdict = self.verdict(verdict);
         self.connection.reply_auth(self.now, &self.shared, token, verdict);
+    }
+
+    fn reply_identity(&mut self, which: u8, verdict: u8) {
+        let Some(token) = take(&mut self.identities, which) else { return };
+        let (outcome, change) = match self.verdict(verdict) {
+            Ok(session) if verdict.is_multiple_of(7) => {
+                let stored = Some(SessionKey([verdict; 32]));
+                (Ok(Body::Static("\"in\"")), SessionChange::Set(Session { stored, ..session }))
+            }
+            Ok(session) => (Ok(Body::Static("\"in\"")), SessionChange::Set(session)),
+            Err(Denied::Invalid) => (Ok(Body::Static("\"out\"")), SessionChange::Clear),
+            Err(_) => (Err(Refusal::internal()), SessionChange::Keep),
+        };
+        self.connection.reply_identity(self.now, &self.shared, token, outcome, change);
     }
 
     fn reply(&mut self, which: u8, body: u8) {
@@ -387,10 +424,15 @@ impl Host {
             0 => Err(Denied::Invalid),
             1 => Err(Denied::Revoked { user_id }),
             2 => Err(Denied::Other(Refusal::internal())),
-            3 => Ok(Session { user_id, roles, metadata: None, expires_at_ms: Some(self.now.unix_ms / 2) }),
+            3 => Ok(Session {
+                user_id,
+                roles,
+                expires_at_ms: Some(self.now.unix_ms / 2),
+                ..Session::default()
+            }),
             4 | 5 => {
                 let expires_at_ms = Some(self.now.unix_ms.saturating_add(u64::from(choice) * 10));
-                Ok(Session { user_id, roles, metadata: Some("{}".into()), expires_at_ms })
+                Ok(Session { user_id, roles, metadata: Some("{}".into()), expires_at_ms, stored: None })
             }
             _ => Ok(Session { user_id, roles, ..Session::default() }),
         }
@@ -419,7 +461,11 @@ impl Host {
                 Effect::Store { token, .. } | Effect::Rules { token, .. } | Effect::Server { token, .. } => {
                     self.calls.push(token);
                 }
-                Effect::Procedures { token, .. } => self.calls.push(token),
+                Effect::Procedures { token, .. } | Effect::Audit { token, .. } => self.calls.push(token),
+                Effect::Identity { token, .. } => self.identities.push(token),
+                Effect::Record(record) => {
+                    assert!(record.resource.len() < 2100, "a long text is kept");
+                }
                 Effect::Subscribe { token, subscription, .. } => {
                     assert!(self.watched.insert(subscription), "an id is reused");
                     self.subscribes.push(token);

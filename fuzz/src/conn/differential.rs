@@ -409,7 +409,8 @@ fn verdicts(credential: &str, unix: u64) -> (Result<Session, Denied>, Verdict) {
         "broken" => return (Err(Denied::Other(Refusal::internal())), Verdict::Broken),
         _ => return (Err(Denied::Invalid), Verdict::Invalid),
     };
-    let session = Session { user_id: name.into(), roles: vec![name.into()], metadata: None, expires_at_ms };
+    let session =
+        Session { user_id: name.into(), roles: vec![name.into()], expires_at_ms, ..Session::default() };
     (Ok(session), Verdict::Known(Who { name, expires_at_ms }))
 }
 

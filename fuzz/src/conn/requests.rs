@@ -4,7 +4,7 @@ use crate::input::Input;
 use noex_core::{Operation, Tier};
 
 /// Messages of many kinds, good and bad.
-pub(super) const MESSAGES: [&str; 48] = [
+pub(super) const MESSAGES: [&str; 60] = [
     r#"{"id":1,"type":"auth.login","token":"t"}"#,
     r#"{"id":2,"type":"auth.login"}"#,
     r#"{"id":3,"type":"auth.logout"}"#,
@@ -53,6 +53,18 @@ pub(super) const MESSAGES: [&str; 48] = [
     r#"[]"#,
     "{",
     r#"{"id":1,"type":"x","a":[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]}"#,
+    r#"{"id":49,"type":"identity.login","username":"u","password":"p"}"#,
+    r#"{"id":50,"type":"identity.loginWithSecret","secret":"s"}"#,
+    r#"{"id":51,"type":"identity.logout"}"#,
+    r#"{"id":52,"type":"identity.whoami"}"#,
+    r#"{"id":53,"type":"identity.updateUser","userId":"u","email":null}"#,
+    r#"{"id":54,"type":"identity.grant","subjectType":"user","subjectId":"u","resourceType":"bucket","resourceName":"a","operations":["read",1]}"#,
+    r#"{"id":55,"type":"identity.createRole","name":"r","permissions":[{"allow":"*"}]}"#,
+    r#"{"id":56,"type":"audit.query","result":"error","limit":2}"#,
+    r#"{"id":57,"type":"server.revokeSessions","role":"reader"}"#,
+    r#"{"id":58,"type":"store.get","bucket":"_users","key":1}"#,
+    r#"{"id":59,"type":"store.transaction","operations":[null,{"op":"get","bucket":"_acl","key":1}]}"#,
+    r#"{"id":60,"type":"store.defineBucket","name":"b","config":{"schema":{"u":{"items":{"ref":"_users"}}}}}"#,
 ];
 
 /// What a request is, as a model sees it.

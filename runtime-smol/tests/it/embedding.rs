@@ -189,7 +189,7 @@ fn a_revoked_user_is_told_and_closed() {
         let mut bob = Client::connect(&server).await;
         ann.login("token-of-ann").await;
         bob.login("token-of-bob").await;
-        assert_eq!(server.revoke_session("ann"), 1);
+        assert_eq!(server.revoke_session("ann"), Ok(1));
         assert_eq!(
             ann.text().await,
             r#"{"type":"system","event":"session_revoked","reason":"Session revoked by administrator"}"#

@@ -104,9 +104,6 @@ fn missing_features_are_listed() {
     for (members, expected) in [
         (r#""persistence": "file""#, "persistence \"file\""),
         (r#""persistence": "sqlite""#, "persistence \"sqlite\""),
-        (r#""auth": true, "adminSecret": "0123456789abcdef""#, "auth.builtIn"),
-        (r#""audit": true"#, "audit"),
-        (r#""auth": {"tokens": {}}, "revocation": {}"#, "revocation"),
     ] {
         let config = config(&format!("{{{members}}}"));
         assert_eq!(
@@ -120,7 +117,9 @@ fn missing_features_are_listed() {
         r#""rules": false"#,
         r#""rules": true"#,
         r#""rules": {"storeEvents": true}"#,
-        r#""audit": false"#,
+        r#""audit": true"#,
+        r#""auth": true, "adminSecret": "0123456789abcdef""#,
+        r#""auth": {"tokens": {}}, "revocation": {}"#,
         r#""procedures": {"maxSteps": 5}"#,
         r#""procedures": {"enabled": false}"#,
     ] {

@@ -6,8 +6,9 @@ use crate::{
 };
 use futures::channel::oneshot;
 use noex_host::{
-    AuthFailure, Authenticator, FnAuthenticator, Options, Session, StaticTokens, TokenExpiry, Verdict,
-    core::{AuthMode, Config, TokenMode},
+    AuditOptions, AuthFailure, Authenticator, FnAuthenticator, Options, Session, StaticTokens, TokenExpiry,
+    Verdict,
+    core::{AuditQuery, AuthMode, Config, TokenMode},
 };
 use std::{
     sync::{Arc, Mutex},
@@ -206,8 +207,8 @@ fn a_revoked_user_is_told_closed_and_executes_nothing() {
     world.ask(&mut ann, SUBSCRIBE);
     world.ask(&mut bob, r#"{"id":1,"type":"auth.login","token":"bob"}"#);
     assert_eq!(world.hub.stats(world.now()).authenticated_count, 2);
-    assert_eq!(world.hub.revoke_session("ann"), 1);
-    assert_eq!(world.hub.revoke_session("nobody"), 0);
+    assert_eq!(world.hub.revoke_session(world.now(), "ann"), Ok(1));
+    assert_eq!(world.hub.revoke_session(world.now(), "nobody"), Ok(0));
     // Sent before the revocation is seen, and again after.
     ann.text(INSERT);
     world.run();
@@ -241,4 +242,100 @@ fn the_end_of_a_session_ends_its_subscriptions() {
     assert!(answer[0].contains("Session expired"), "{answer:?}");
     drop(client);
     world.assert_nothing_left();
+}
+
+#[test]
+fn a_revoked_user_cannot_log_in_until_the_time_is_over() {
+    let revocation_ttl = Duration::from_millis(2_500);
+    let mut world = World::new(Options { revocation_ttl, ..with_auth(tokens()) });
+    let mut ann = world.connect();
+    assert_eq!(world.hub.revoke_session(world.now(), "ann"), Ok(0));
+    let refused = r#"{"id":1,"type":"error","code":"SESSION_REVOKED","message":"Session has been revoked"}"#;
+    assert_eq!(world.ask(&mut ann, LOGIN), [refused]);
+    world.ask(&mut ann, r#"{"id":1,"type":"auth.login","token":"bob"}"#);
+    assert_eq!(world.ask(&mut ann, LOGIN), [refused]);
+    let whoami = world.ask(&mut ann, r#"{"id":4,"type":"auth.whoami"}"#);
+    assert!(whoami[0].contains(r#""userId":"bob""#), "another's login stays: {whoami:?}");
+    world.advance(Duration::from_millis(2_499));
+    assert_eq!(world.ask(&mut ann, LOGIN), [refused]);
+    world.advance(Duration::from_millis(1));
+    assert!(world.ask(&mut ann, LOGIN)[0].contains(r#""userId":"ann""#));
+    assert!(!world.hub.unrevoke(world.now(), "ann"));
+    assert_eq!(world.hub.revoke_session(world.now(), "ann"), Ok(1));
+    assert!(world.hub.unrevoke(world.now(), "ann"));
+    let mut again = world.connect();
+    assert!(world.ask(&mut again, LOGIN)[0].contains(r#""userId":"ann""#));
+}
+
+#[test]
+fn a_revocation_reaches_logins_that_are_under_way() {
+    let questions = Questions::default();
+    let mut world = World::new(with_auth(questions.authenticator()));
+    let mut ann = world.connect();
+    ann.text(LOGIN);
+    ann.text(INSERT);
+    world.run();
+    assert_eq!(world.hub.revoke_session(world.now(), "ann"), Ok(0));
+    questions.next().send(Some(session("ann"))).expect("asked");
+    let seen = world.exchange(&mut ann);
+    assert!(seen[0].contains("SESSION_REVOKED") && seen[1].contains("Authentication required"), "{seen:?}");
+}
+
+#[test]
+fn revocation_by_filter_takes_whoever_matches_all_of_it() {
+    let user = |name: &str, roles: &[&str]| Session {
+        user_id: name.into(),
+        roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+        ..Session::default()
+    };
+    let table = [("rob", &["reader"][..]), ("rex", &["reader", "x"]), ("wil", &["writer"])];
+    let tokens = table.iter().fold(StaticTokens::new(), |tokens, (name, roles)| {
+        tokens.with_token(name, user(name, roles), TokenExpiry::Never)
+    });
+    let mut world = World::new(with_auth(Arc::new(tokens)));
+    let mut clients: Vec<_> = table
+        .iter()
+        .map(|(name, _)| {
+            let mut client = world.connect();
+            world.ask(&mut client, &format!(r#"{{"id":1,"type":"auth.login","token":"{name}"}}"#));
+            client
+        })
+        .collect();
+    assert_eq!(world.hub.revoke_sessions(world.now(), Some("rex"), Some("writer")), Ok(0));
+    assert_eq!(world.hub.revoke_sessions(world.now(), Some("rex"), Some("reader")), Ok(1));
+    assert_eq!(world.hub.revoke_sessions(world.now(), None, Some("reader")), Ok(1));
+    world.run();
+    let closed: Vec<bool> = clients
+        .iter_mut()
+        .map(|client| client.received().contains(&close(4002, "session_revoked")))
+        .collect();
+    assert_eq!(closed, [true, true, false]);
+    let mut again = world.connect();
+    let seen = world.ask(&mut again, r#"{"id":1,"type":"auth.login","token":"rob"}"#);
+    assert!(seen[0].contains("SESSION_REVOKED"), "{seen:?}");
+    assert_eq!(world.hub.revoke_sessions(world.now(), None, None), Ok(1), "embedders may revoke all");
+}
+
+#[test]
+fn the_audit_log_knows_time_connection_and_address() {
+    let audit = AuditOptions { entries_max: 2, ..AuditOptions::default() };
+    let mut world = World::new(Options { audit: Some(audit), ..with_auth(tokens()) });
+    let mut ann = world.connect();
+    world.ask(&mut ann, LOGIN);
+    let denied = world.ask(&mut ann, r#"{"id":2,"type":"store.listQueries"}"#);
+    assert!(denied[0].contains("FORBIDDEN"));
+    ann.text(r#"{"id":3,"type":"auth.logout"}"#);
+    ann.text(r#"{"id":4,"type":"auth.login","token":"nobody"}"#);
+    drop(ann);
+    world.run();
+    // The tier of `audit.query` is checked as always: the embedder looks for himself.
+    let entries = world.hub.audit_entries(&AuditQuery::default());
+    let entry = |operation: &str, user: &str, result: &str| {
+        format!(
+            r#"{{"timestamp":1700000000000,"userId":{user},"sessionId":"conn-1","operation":"{operation}","resource":"*","result":{result},"remoteAddress":"10.0.0.1"}}"#
+        )
+    };
+    let failed = r#""error","error":"Invalid token""#;
+    let expected = [entry("auth.login", "null", failed), entry("auth.logout", "\"ann\"", "\"success\"")];
+    assert_eq!(entries, Some(format!(r#"{{"entries":[{}]}}"#, expected.join(","))));
 }
