@@ -343,6 +343,13 @@ impl Hub {
         self.routes.shards.iter().map(|shard| shard.lock().len()).sum()
     }
 
+    /// Takes the commits that the store keeps, where the rule engine does not.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn take_commits(&self) -> Vec<noex_store::Commit> {
+        self.embedded.take_commits()
+    }
+
     pub(crate) fn next_expiry_ms(&self) -> Option<u64> {
         let rules = self.rules.as_ref().and_then(EmbeddedRules::next_deadline_ms);
         let sessions = self.accounts.as_ref().and_then(Accounts::next_deadline_ms);

@@ -207,7 +207,8 @@ fn emit(client: &mut Client, scene: &mut Scene<'_>) {
     let (from, seq) = (client.serial, client.keys);
     let rest =
         format!(r#""topic":"{topic}","data":{{"m":"@{family}","from":"c{from}","seq":{seq},"key":"{key}"}}"#);
-    call(client, scene, "rules.emit", &topic, &rest);
+    let ask = Ask::Emit { topic, seq };
+    client.ask(scene.now, scene.trace, ask, "rules.emit", &rest);
 }
 
 fn administer(client: &mut Client, scene: &mut Scene<'_>) {

@@ -1,16 +1,23 @@
 //! One client as the wire shows it: what it has asked, what it watches, and what it must never see.
 
+mod replies;
+
 use crate::{
+    clock::EPOCH_MS,
     frame::{self, Item, Reader},
     link::ClientEnd,
-    plan::{BUCKETS, Plan, TOKENS, TOPICS, Token},
+    plan::{BUCKETS, Plan, TOKENS, TOPICS},
     random::Random,
     trace::Trace,
     watch::{Subject, Watch},
+    witness::Witness,
 };
 use noex_host::Instant;
 use serde_json::Value;
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 /// What a request asks for, as far as its answer is checked.
 #[derive(Clone, Debug)]
@@ -31,6 +38,10 @@ pub(crate) enum Ask {
         bucket: String,
         key: String,
     },
+    Emit {
+        topic: String,
+        seq: u64,
+    },
     Call {
         operation: &'static str,
         resource: String,
@@ -45,6 +56,7 @@ pub(crate) enum Ask {
 struct Pending {
     id: i64,
     ask: Ask,
+    sent: Instant,
     /// Place of its last byte among all that was sent.
     end: u64,
 }
@@ -88,6 +100,14 @@ pub(crate) struct Client {
     pub(crate) close_code: Option<u16>,
     pub(crate) watches: BTreeMap<String, Watch>,
     pub(crate) session: Option<usize>,
+    /// The session has ended by then, if it is one that ends.
+    session_until: Option<Instant>,
+    /// Time that the last ping was under way.
+    ping_delay: Duration,
+    /// Last number of its address.
+    pub(crate) host: u8,
+    /// The network takes everything at once.
+    pub(crate) is_near: bool,
     pub(crate) answers: VecDeque<Value>,
     pub(crate) keys: u64,
     pending: VecDeque<Pending>,
@@ -121,6 +141,10 @@ impl Client {
             close_code: None,
             watches: BTreeMap::new(),
             session: None,
+            session_until: None,
+            ping_delay: Duration::ZERO,
+            host: 0,
+            is_near: false,
             answers: VecDeque::new(),
             keys: 0,
             pending: VecDeque::new(),
@@ -167,13 +191,13 @@ impl Client {
         let comma = if rest.is_empty() { "" } else { "," };
         let text = format!(r#"{{"id":{id},"type":"{operation}"{comma}{rest}}}"#);
         self.send(now, trace, frame::TEXT, text.as_bytes());
-        self.pending.push_back(Pending { id, ask, end: self.sent });
+        self.pending.push_back(Pending { id, ask, sent: now, end: self.sent });
     }
 
     /// Sends a text that is answered with an error without an id.
     pub(crate) fn send_nonsense(&mut self, now: Instant, trace: &mut Trace, text: &str) {
         self.send(now, trace, frame::TEXT, text.as_bytes());
-        self.pending.push_back(Pending { id: 0, ask: Ask::Anything, end: self.sent });
+        self.pending.push_back(Pending { id: 0, ask: Ask::Anything, sent: now, end: self.sent });
     }
 
     pub(crate) fn pause(&mut self, until: Option<Instant>) {
@@ -195,30 +219,36 @@ impl Client {
     }
 
     /// Takes what has arrived, if it reads at all.
-    pub(crate) fn receive(&mut self, now: Instant, plan: &Plan, trace: &mut Trace) -> Result<(), String> {
+    pub(crate) fn receive(&mut self, now: Instant, plan: &Plan, witness: &mut Witness) -> Result<(), String> {
         let Some(link) = self.link.as_ref().filter(|_| self.reading) else { return Ok(()) };
         let bytes = link.take();
         let ended = link.is_at_end();
         self.reader.feed(&bytes);
         while let Some(item) = self.reader.next()? {
-            trace.messages += 1;
+            witness.trace.messages += 1;
             match &item {
-                Item::Text(text) => trace.note(now, self.serial, "<-", text),
+                Item::Text(text) => witness.trace.note(now, self.serial, "<-", text),
                 Item::Http(_) | Item::Pong | Item::Close(..) => {
-                    trace.note(now, self.serial, "<-", &format!("{item:?}"));
+                    witness.trace.note(now, self.serial, "<-", &format!("{item:?}"));
                 }
             }
-            self.take_item(now, plan, trace, item)?;
+            self.take_item(now, plan, witness, item)?;
         }
         if ended {
-            trace.note(now, self.serial, "end", "");
+            witness.trace.note(now, self.serial, "end", "");
             self.stage = Stage::Gone;
             self.link = None;
         }
         Ok(())
     }
 
-    fn take_item(&mut self, now: Instant, plan: &Plan, trace: &mut Trace, item: Item) -> Result<(), String> {
+    fn take_item(
+        &mut self,
+        now: Instant,
+        plan: &Plan,
+        witness: &mut Witness,
+        item: Item,
+    ) -> Result<(), String> {
         if self.stage == Stage::Closed {
             return Err(format!("after the close frame: {item:?}"));
         }
@@ -233,10 +263,10 @@ impl Client {
             }
             Item::Http(status) => Err(format!("unexpected answer: {status}")),
             Item::Pong => Ok(()),
-            Item::Close(code, reason) => self.take_close(now, plan, trace, code, &reason),
+            Item::Close(code, reason) => self.take_close(now, plan, witness, code, &reason),
             Item::Text(text) => {
                 let value: Value = serde_json::from_str(&text).map_err(|e| format!("{e}: {text}"))?;
-                self.take_message(now, plan, trace, &text, &value)
+                self.take_message(now, plan, witness, &text, &value)
             }
         }
     }
@@ -245,7 +275,7 @@ impl Client {
         &mut self,
         now: Instant,
         plan: &Plan,
-        trace: &mut Trace,
+        witness: &mut Witness,
         code: Option<u16>,
         reason: &str,
     ) -> Result<(), String> {
@@ -256,7 +286,12 @@ impl Client {
             (Some(1000), "server_shutdown") | (Some(1001), "server_shutting_down") => true,
             (Some(4002), "session_revoked") | (Some(4003), "too_many_connections") => true,
             (Some(1003), "binary_not_supported") | (Some(1002 | 1007 | 1009), "") => self.spoiled,
-            (Some(4001), "heartbeat_timeout") => !faultless || self.habits.ignores_pings,
+            // A ping that the network does not take in time counts as unanswered.
+            (Some(4001), "heartbeat_timeout") => {
+                !faultless
+                    || self.habits.ignores_pings
+                    || self.ping_delay >= plan.options.connection.backpressure.stall_timeout
+            }
             (Some(1013), "slow_consumer") => !faultless,
             (Some(4004), "auth_timeout") => plan.options.connection.auth_timeout.is_some(),
             (Some(1008), _) => true,
@@ -269,7 +304,7 @@ impl Client {
         }
         if !self.habits.ignores_close {
             let code = code.unwrap_or(1000).to_be_bytes();
-            self.send(now, trace, frame::CLOSE, &code);
+            self.send(now, &mut witness.trace, frame::CLOSE, &code);
             if let Some(link) = &self.link {
                 link.end();
             }
@@ -281,7 +316,7 @@ impl Client {
         &mut self,
         now: Instant,
         plan: &Plan,
-        trace: &mut Trace,
+        witness: &mut Witness,
         text: &str,
         value: &Value,
     ) -> Result<(), String> {
@@ -294,13 +329,15 @@ impl Client {
                 }
                 return Ok(());
             }
-            (Stage::Open, "result" | "error") => self.take_reply(plan, text.len(), value)?,
-            (Stage::Open, "push") => self.take_push(plan, value)?,
+            (Stage::Open, "result" | "error") => self.take_reply(now, plan, witness, text.len(), value)?,
+            (Stage::Open, "push") => self.take_push(plan, witness, value)?,
             (Stage::Open, "system") => self.take_notice(value)?,
             (Stage::Open, "ping") => {
+                let sent_ms = value["timestamp"].as_u64().ok_or("a ping tells the time")?;
+                self.ping_delay = Duration::from_millis((EPOCH_MS + now.as_millis()).saturating_sub(sent_ms));
                 if !self.habits.ignores_pings && !self.spoiled {
                     let pong = format!(r#"{{"type":"pong","timestamp":{}}}"#, value["timestamp"]);
-                    self.send(now, trace, frame::TEXT, pong.as_bytes());
+                    self.send(now, &mut witness.trace, frame::TEXT, pong.as_bytes());
                 }
             }
             _ => return Err(format!("a {kind} in the stage {:?}", self.stage)),
@@ -341,7 +378,7 @@ impl Client {
         }
     }
 
-    fn take_push(&mut self, plan: &Plan, value: &Value) -> Result<(), String> {
+    fn take_push(&mut self, plan: &Plan, witness: &Witness, value: &Value) -> Result<(), String> {
         let id = value["subscriptionId"].as_str().unwrap_or_default();
         if plan.rights.tokens && plan.rights.required && self.session.is_none() {
             return Err("a push without a login".into());
@@ -352,7 +389,7 @@ impl Client {
         if value["channel"] == "event" {
             return watch.take_event(&value["data"]);
         }
-        watch.take_state(value.get("data"), true)?;
+        watch.take_state(value.get("data"), true, witness.history.as_ref())?;
         // The result of a change precedes what it causes.
         for record in value["data"].as_array().into_iter().flatten() {
             let own = |pending: &Pending| {
@@ -362,121 +399,6 @@ impl Client {
             if self.pending.iter().any(own) {
                 return Err(format!("a push shows an insert before its result: {record}"));
             }
-        }
-        Ok(())
-    }
-
-    fn take_reply(&mut self, plan: &Plan, len: usize, value: &Value) -> Result<(), String> {
-        let id = value["id"].as_i64().ok_or("an answer has an id")?;
-        let Some(pending) = self.pending.pop_front() else {
-            // The last words of some who leave are answered.
-            let last_words = self.spoiled && id == 0;
-            return if last_words { Ok(()) } else { Err(format!("nobody asked: {value}")) };
-        };
-        if pending.id != id {
-            return Err(format!("answers out of order: {id} instead of {}", pending.id));
-        }
-        self.check_owed(plan, pending.end, len)?;
-        let code = value["code"].as_str();
-        if code.is_none() {
-            self.check_permitted(plan, &pending.ask, value)?;
-            return self.take_result(pending.ask, &value["data"], value["data"].get("data"));
-        }
-        if code == Some("UNAUTHORIZED") && value["message"] == "Session expired" {
-            self.session = None;
-        }
-        if code == Some("UNAUTHORIZED") && value["message"] == "Authentication required" {
-            // Where refusals are limited, the one that told of the expiry may have had another text.
-            if self.session.take().is_some() && plan.options.rate_limit.is_none() {
-                return Err("a login is forgotten".into());
-            }
-        }
-        if code == Some("FORBIDDEN") && self.is_permitted(plan, &pending.ask) == Some(true) {
-            // As above: the session may have expired without a word.
-            let expires = |token: &usize| TOKENS.get(*token).is_some_and(Token::expires);
-            if plan.options.rate_limit.is_some() && self.session.take_if(|token| expires(token)).is_some() {
-                return Ok(());
-            }
-            return Err(format!("forbidden, but it is not: {:?} as {:?}", pending.ask, self.session));
-        }
-        if code == Some("INTERNAL_ERROR") {
-            return Err(format!("an internal error: {value}"));
-        }
-        if matches!(pending.ask, Ask::Observe) {
-            self.answers.push_back(value.clone());
-        }
-        Ok(())
-    }
-
-    /// What was executed while nobody read stayed within the limit of queued bytes.
-    fn check_owed(&mut self, plan: &Plan, end: u64, len: usize) -> Result<(), String> {
-        let Some((until, bytes, greatest)) = &mut self.owed else { return Ok(()) };
-        if end > *until {
-            self.owed = None;
-            return Ok(());
-        }
-        *bytes += len;
-        *greatest = len.max(*greatest);
-        let flow = plan.options.connection.backpressure;
-        let network = 262_144 + 2 * *greatest;
-        if !flow.reject_requests && *bytes > flow.buffered_bytes_max + network {
-            return Err(format!("{bytes} bytes were queued for a client that did not read"));
-        }
-        Ok(())
-    }
-
-    /// `None` = cannot be told.
-    fn is_permitted(&self, plan: &Plan, ask: &Ask) -> Option<bool> {
-        let permits = |operation, resource: &str| plan.rights.permits(self.session, operation, resource);
-        match ask {
-            Ask::Subscribe { subject: Subject::Query { bucket, .. }, certain } => {
-                let may = permits("store.subscribe", bucket);
-                if *certain || !may { Some(may) } else { None }
-            }
-            Ask::Subscribe { subject: Subject::Events { pattern }, .. } => {
-                Some(permits("rules.subscribe", pattern))
-            }
-            Ask::Unsubscribe { events: true, .. } => Some(permits("rules.unsubscribe", "open.own")),
-            Ask::Unsubscribe { .. } => Some(permits("store.unsubscribe", "*own*")),
-            Ask::Insert { bucket, .. } => Some(permits("store.insert", bucket)),
-            Ask::Call { operation, resource } => Some(permits(operation, resource)),
-            Ask::Login(_) | Ask::Logout | Ask::Whoami | Ask::Observe | Ask::Anything => None,
-        }
-    }
-
-    fn check_permitted(&self, plan: &Plan, ask: &Ask, value: &Value) -> Result<(), String> {
-        if self.is_permitted(plan, ask) == Some(false) {
-            return Err(format!("allowed, but it is not: {ask:?} as {:?}: {value}", self.session));
-        }
-        Ok(())
-    }
-
-    fn take_result(&mut self, ask: Ask, data: &Value, state: Option<&Value>) -> Result<(), String> {
-        match ask {
-            Ask::Login(token) => self.session = Some(token),
-            Ask::Logout => self.session = None,
-            Ask::Whoami if data["authenticated"] == false => self.session = None,
-            Ask::Whoami => {
-                let user = self.session.and_then(|token| TOKENS.get(token)).map(|token| token.user);
-                if data["userId"].as_str() != user {
-                    return Err(format!("is {user:?}, and is told {data}"));
-                }
-            }
-            Ask::Subscribe { subject, .. } => {
-                let id = data["subscriptionId"].as_str().ok_or("a subscription has an id")?.to_owned();
-                let mut watch = Watch::new(subject);
-                if matches!(watch.subject, Subject::Query { .. }) {
-                    watch.take_state(state, false)?;
-                }
-                if self.watches.insert(id, watch).is_some() {
-                    return Err(format!("an id is used again: {data}"));
-                }
-            }
-            Ask::Unsubscribe { id, .. } => {
-                self.watches.remove(&id);
-            }
-            Ask::Observe => self.answers.push_back(data.clone()),
-            Ask::Insert { .. } | Ask::Call { .. } | Ask::Anything => {}
         }
         Ok(())
     }

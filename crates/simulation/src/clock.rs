@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Wall clock at the origin of the monotonic clock, in ms since the Unix epoch.
-const EPOCH_MS: u64 = 1_700_000_000_000;
+pub(crate) const EPOCH_MS: u64 = 1_700_000_000_000;
 
 /// The clock of one simulated world.
 #[derive(Clone, Debug, Default)]

@@ -8,15 +8,19 @@
 #![forbid(unsafe_code)]
 
 mod behaviour;
+mod charges;
 mod client;
 mod clock;
+mod embedder;
 mod executor;
 mod frame;
+mod history;
 mod link;
 mod plan;
 mod random;
 mod trace;
 mod watch;
+mod witness;
 mod world;
 
 pub use clock::{Clock, VirtualTimer};
@@ -63,9 +67,9 @@ pub fn run(seed: u64, span: Duration) -> Outcome {
     Outcome {
         seed,
         simulated: Duration::from_micros(world.clock.mono().as_micros()),
-        messages: world.trace.messages,
+        messages: world.witness.trace.messages,
         rests: world.rests,
-        trace_hash: world.trace.hash(),
-        failure: lived.err().map(|violation| Failure { violation, trace: world.trace.tail() }),
+        trace_hash: world.witness.trace.hash(),
+        failure: lived.err().map(|violation| Failure { violation, trace: world.witness.trace.tail() }),
     }
 }

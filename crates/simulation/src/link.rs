@@ -43,6 +43,10 @@ impl Quality {
     pub(crate) fn perfect() -> Self {
         Self { capacity: 1 << 24, delay_max_us: 0, portion_max: 1 << 20, hesitation: 0 }
     }
+
+    pub(crate) fn is_perfect(&self) -> bool {
+        self.delay_max_us == 0 && self.capacity == 1 << 24
+    }
 }
 
 #[derive(Debug, Default)]

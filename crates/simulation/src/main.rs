@@ -1,4 +1,4 @@
-//! Runs a campaign of simulations: `--seeds N --from S [--minutes M] [-v]`. Exit code 1 if a seed fails.
+//! Runs a campaign of simulations. Exit code 1 if a seed fails.
 
 #![forbid(unsafe_code)]
 
@@ -9,17 +9,32 @@ struct Campaign {
     seeds: u64,
     from: u64,
     minutes: f64,
+    /// Run each seed again and compare.
+    twice: bool,
+    /// Stop at the first seed that fails.
+    first: bool,
     verbose: bool,
 }
 
+const USAGE: &str = "usage: noex-simulation [--seeds N] [--from S] [--minutes M] [--twice] [--first] [-v]
+  --seeds N    number of seeds (100)
+  --from S     first seed (0)
+  --minutes M  busy virtual time per seed, at most 60 (1)
+  --twice      run each seed again and compare the traces
+  --first      stop at the first seed that fails
+  -v           print each seed's trace hash";
+
 fn campaign() -> Option<Campaign> {
-    let mut campaign = Campaign { seeds: 100, from: 0, minutes: 1.0, verbose: false };
+    let mut campaign =
+        Campaign { seeds: 100, from: 0, minutes: 1.0, twice: false, first: false, verbose: false };
     let mut args = env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--seeds" => campaign.seeds = args.next()?.parse().ok()?,
             "--from" => campaign.from = args.next()?.parse().ok()?,
             "--minutes" => campaign.minutes = args.next()?.parse().ok()?,
+            "--twice" => campaign.twice = true,
+            "--first" => campaign.first = true,
             "-v" => campaign.verbose = true,
             _ => return None,
         }
@@ -30,12 +45,14 @@ fn campaign() -> Option<Campaign> {
 
 fn main() -> ExitCode {
     let Some(campaign) = campaign() else {
-        eprintln!("usage: noex-simulation [--seeds N] [--from S] [--minutes M (at most 60)] [-v]");
+        eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
-    let (mut simulated, mut messages, mut rests, mut failed) = (Duration::ZERO, 0, 0, 0);
+    let span = Duration::from_secs_f64(campaign.minutes * 60.0);
+    let (mut seeds, mut simulated, mut messages, mut rests, mut failed) = (0_u64, Duration::ZERO, 0, 0, 0);
     for seed in campaign.from..campaign.from.saturating_add(campaign.seeds) {
-        let outcome = run(seed, Duration::from_secs_f64(campaign.minutes * 60.0));
+        let outcome = run(seed, span);
+        seeds += 1;
         simulated += outcome.simulated;
         messages += outcome.messages;
         rests += outcome.rests;
@@ -43,13 +60,20 @@ fn main() -> ExitCode {
             let (hash, messages) = (outcome.trace_hash, outcome.messages);
             println!("seed {seed}: trace {hash:016x}, {messages} messages, {:?}", outcome.simulated);
         }
+        if campaign.twice && run(seed, span) != outcome {
+            failed += 1;
+            println!("seed {seed} FAILED: it does not repeat");
+        }
         if let Some(failure) = outcome.failure {
             failed += 1;
             println!("seed {seed} FAILED: {}", failure.violation);
             failure.trace.iter().for_each(|line| println!("  {line}"));
         }
+        if campaign.first && failed > 0 {
+            break;
+        }
     }
-    let (seeds, hours) = (campaign.seeds, simulated.as_secs_f64() / 3600.0);
+    let hours = simulated.as_secs_f64() / 3600.0;
     println!(
         "{seeds} seeds, {failed} failed, {hours:.2} simulated hours, {messages} messages, {rests} rests compared"
     );

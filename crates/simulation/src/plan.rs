@@ -42,6 +42,10 @@ impl Token {
     pub(crate) fn expires(&self) -> bool {
         self.expires_in_ms.is_some()
     }
+
+    pub(crate) fn lifetime(&self) -> Option<Duration> {
+        self.expires_in_ms.map(Duration::from_millis)
+    }
 }
 
 pub(crate) const TOKENS: [Token; 8] = [
@@ -161,7 +165,9 @@ pub(crate) struct Plan {
     pub(crate) grace: Duration,
     /// Busy clients act this often.
     pub(crate) think_ms: u64,
-    /// Events can wait longer than the reply to what caused them.
+    /// The embedder acts this often.
+    pub(crate) embedder_ms: Option<u64>,
+    /// All clients leave before the stop.
     pub(crate) stop_empty: bool,
 }
 
@@ -206,6 +212,7 @@ impl Plan {
             ttl_ms,
             grace: Duration::from_millis(*random.pick(&[0, 0, 500, 5_000])),
             think_ms: *random.pick(&[150, 600, 2_000, 5_000]),
+            embedder_ms: *random.pick(&[None, Some(400), Some(3_000)]),
             stop_empty: random.chance(30),
         }
     }

@@ -1,5 +1,7 @@
 //! One subscription as its client sees it, and what must hold of its states.
 
+use crate::history::History;
+use noex_host::Instant;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,6 +28,8 @@ pub(crate) enum Subject {
 pub(crate) struct Watch {
     pub(crate) subject: Subject,
     pub(crate) last: Option<Value>,
+    /// Number of the state of the bucket that `last` belongs to at the earliest.
+    place: usize,
     /// Greatest version seen of each record.
     versions: BTreeMap<String, i64>,
     /// Records that have been seen to be gone; their keys are never used again.
@@ -35,10 +39,16 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn new(subject: Subject) -> Self {
+    /// Begins after a request that was sent at `asked`.
+    pub(crate) fn new(subject: Subject, asked: Instant, history: Option<&History>) -> Self {
+        let place = match (&subject, history) {
+            (Subject::Query { bucket, .. }, Some(history)) => history.reached(bucket, asked),
+            (Subject::Query { .. } | Subject::Events { .. }, _) => 0,
+        };
         Self {
             subject,
             last: None,
+            place,
             versions: BTreeMap::new(),
             gone: BTreeSet::new(),
             emitted: BTreeMap::new(),
@@ -46,7 +56,12 @@ impl Watch {
     }
 
     /// Takes the initial state or a later one.
-    pub(crate) fn take_state(&mut self, data: Option<&Value>, pushed: bool) -> Result<(), String> {
+    pub(crate) fn take_state(
+        &mut self,
+        data: Option<&Value>,
+        pushed: bool,
+        history: Option<&History>,
+    ) -> Result<(), String> {
         let Subject::Query { bucket, kind } = self.subject.clone() else {
             return Err("a result for a subscription to events".into());
         };
@@ -65,6 +80,11 @@ impl Watch {
                 let records = data.and_then(Value::as_array).ok_or("a query gives an array")?;
                 self.take_records(&bucket, kind, records)?;
             }
+        }
+        if let (Some(history), Some(data)) = (history, data)
+            && let Some(place) = history.place(&bucket, kind, self.place, data)?
+        {
+            self.place = place;
         }
         self.last = data.cloned();
         Ok(())
@@ -108,7 +128,7 @@ impl Watch {
             return Err("an event for a subscription to a query".into());
         };
         let topic = data["topic"].as_str().ok_or("an event has a topic")?;
-        if !pattern.strip_suffix('*').map_or(topic == pattern, |start| topic.starts_with(start)) {
+        if !covers(pattern, topic) {
             return Err(format!("an event of {topic} for {pattern}"));
         }
         let event = &data["event"]["data"];
@@ -121,24 +141,48 @@ impl Watch {
         Ok(())
     }
 
+    /// Tells whether an event of an emitter should have come and has not.
+    pub(crate) fn misses(&self, topic: &str, from: u64, seq: u64) -> bool {
+        let Subject::Events { pattern } = &self.subject else { return false };
+        let last = self.emitted.get(&format!("c{from}")).copied().and_then(|last| u64::try_from(last).ok());
+        covers(pattern, topic) && last.is_none_or(|last| last < seq)
+    }
+
+    /// Tells whether the last state shows a record that should have gone before `unix_ms`.
+    pub(crate) fn shows_expired(&self, unix_ms: u64) -> bool {
+        let records = self.last.as_ref().and_then(Value::as_array);
+        let gone = |record: &Value| record["_expiresAt"].as_u64().is_some_and(|at| at < unix_ms);
+        records.is_some_and(|records| records.iter().any(gone))
+    }
+
     /// Tells whether the last state is the one that a fresh read of the bucket gives.
     pub(crate) fn agrees(&self, records: &[Value]) -> bool {
         let Subject::Query { kind, .. } = &self.subject else { return true };
-        let fresh = match kind {
-            Kind::All => Value::from(records.to_vec()),
-            Kind::Above(n) => {
-                let above = |record: &&Value| record["n"].as_i64().is_some_and(|own| own >= *n);
-                Value::from(records.iter().filter(above).cloned().collect::<Vec<_>>())
-            }
-            Kind::Top => {
-                let mut sorted = records.to_vec();
-                sorted.sort_by_key(|record| std::cmp::Reverse(record["n"].as_i64()));
-                sorted.truncate(3);
-                Value::from(sorted)
-            }
-            Kind::Count => Value::from(records.len()),
-            Kind::Sum => Value::from(records.iter().filter_map(|record| record["n"].as_i64()).sum::<i64>()),
-        };
-        self.last.as_ref() == Some(&fresh)
+        self.last.as_ref() == Some(&evaluate(*kind, &records.iter().collect::<Vec<_>>()))
+    }
+}
+
+/// Tells whether a pattern covers a topic, as far as patterns are used here.
+fn covers(pattern: &str, topic: &str) -> bool {
+    pattern.strip_suffix('*').map_or(topic == pattern, |start| topic.starts_with(start))
+}
+
+/// What a query gives for the records of its bucket.
+pub(crate) fn evaluate(kind: Kind, records: &[&Value]) -> Value {
+    let array = |records: &[&Value]| Value::Array(records.iter().copied().cloned().collect());
+    match kind {
+        Kind::All => array(records),
+        Kind::Above(n) => {
+            let above = |record: &&Value| record["n"].as_i64().is_some_and(|own| own >= n);
+            array(&records.iter().copied().filter(above).collect::<Vec<_>>())
+        }
+        Kind::Top => {
+            let mut sorted = records.to_vec();
+            sorted.sort_by_key(|record| std::cmp::Reverse(record["n"].as_i64()));
+            sorted.truncate(3);
+            array(&sorted)
+        }
+        Kind::Count => Value::from(records.len()),
+        Kind::Sum => Value::from(records.iter().filter_map(|record| record["n"].as_i64()).sum::<i64>()),
     }
 }

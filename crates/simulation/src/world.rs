@@ -2,14 +2,18 @@
 
 use crate::{
     behaviour::{self, Scene},
+    charges::Charges,
     client::{Ask, Client, Habits, Stage},
     clock::Clock,
+    embedder,
     executor::{Executor, TaskId},
+    history::History,
     link::{Quality, link},
     plan::{BUCKETS, Plan, ROOT, TOKENS},
     random::Random,
     trace::Trace,
     watch::Subject,
+    witness::Witness,
 };
 use noex_host::{Hub, Instant, core::Shared, run_deadlines, serve, stop};
 use serde_json::Value;
@@ -24,6 +28,8 @@ use std::{
 const POLLS_MAX: usize = 400_000;
 /// Time in which a world without new requests must come to rest.
 const REST_MAX: Duration = Duration::from_secs(600);
+/// An expired record is gone from the screens after so many ms.
+const EXPIRY_LATE_MS: u64 = 1_000;
 /// Addresses that clients share.
 const ADDRESSES: u64 = 10;
 /// The clients' part of a stop's duration that is not configured.
@@ -31,7 +37,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 pub(crate) struct World {
     pub(crate) clock: Clock,
-    pub(crate) trace: Trace,
+    pub(crate) witness: Witness,
     executor: Executor,
     hub: Arc<Hub>,
     plan: Plan,
@@ -40,6 +46,8 @@ pub(crate) struct World {
     random: Random,
     keys: Vec<(&'static str, String)>,
     serial: u64,
+    embedder_at: Instant,
+    embedded: u64,
     pub(crate) rests: u64,
 }
 
@@ -49,12 +57,17 @@ impl World {
         let mut random = Random::new(seed);
         let plan = Plan::random(&mut random, &clock);
         let hub = Hub::new(plan.options.clone(), clock.now()).expect("the definitions are good");
+        // Where the rule engine follows the store, the commits are its own.
+        let history = plan.options.rules.as_ref().is_none_or(|rules| !rules.store_events).then(|| {
+            hub.with_store(clock.now(), |store| store.set_keep_commits(true));
+            History::default()
+        });
         let mut executor = Executor::default();
         let (task_hub, timer) = (Arc::clone(&hub), clock.timer());
         executor.spawn(async move { run_deadlines(&task_hub, timer).await });
         Self {
             clock,
-            trace: Trace::default(),
+            witness: Witness { trace: Trace::default(), history, charges: Charges::default() },
             executor,
             hub,
             plan,
@@ -62,6 +75,8 @@ impl World {
             random,
             keys: Vec::new(),
             serial: 0,
+            embedder_at: Instant::default(),
+            embedded: 0,
             rests: 0,
         }
     }
@@ -79,18 +94,32 @@ impl World {
         let parts = self.random.between(2, 6);
         for _ in 0..parts {
             self.run_for(span / u32::try_from(parts).unwrap_or(1), true)?;
-            if self.random.chance(40) {
-                let user = self.random.pick(&TOKENS[1..]).user;
-                self.trace.note(self.clock.mono(), 0, "revoke", user);
-                let revoked = self.hub.revoke_session(self.clock.now(), user);
-                revoked.map_err(|refusal| refusal.message.into_owned())?;
-            }
+            let revoked = if self.random.chance(40) { self.revoke()? } else { Vec::new() };
             self.rest(false)?;
+            let left =
+                self.clients.iter().find(|client| client.is_open() && revoked.contains(&client.serial));
+            if let Some(client) = left.filter(|client| Self::is_sound(client)) {
+                return Err(format!("client {} goes on, though its session was revoked", client.serial));
+            }
         }
         // Until nothing expires any more.
         self.run_for(Duration::from_millis(self.plan.ttl_ms + 1_000), false)?;
         self.rest(true)?;
         self.end()
+    }
+
+    /// Revokes the sessions of a user; gives the clients that must notice.
+    fn revoke(&mut self) -> Result<Vec<u64>, String> {
+        let user = self.random.pick(&TOKENS[1..]).user;
+        self.witness.trace.note(self.clock.mono(), 0, "revoke", user);
+        let revoked = self.hub.revoke_session(self.clock.now(), user);
+        revoked.map_err(|refusal| refusal.message.into_owned())?;
+        let speaks = |client: &&Client| {
+            let token = client.session.and_then(|token| TOKENS.get(token));
+            // Whoever asks for something may just have become somebody else.
+            client.unanswered() == 0 && token.is_some_and(|token| token.user == user && !token.expires())
+        };
+        Ok(self.clients.iter().filter(speaks).map(|client| client.serial).collect())
     }
 
     fn twins(&self) -> String {
@@ -103,17 +132,21 @@ impl World {
     fn connect(&mut self, quality: Quality, habits: Habits) -> Client {
         let serial = self.serial;
         self.serial += 1;
+        let is_near = quality.is_perfect();
         let (server, client) = link(&self.clock, quality, self.random.fork());
         // The observer has an address of its own.
         let host = if serial == 0 { 200 } else { u8::try_from(serial % ADDRESSES).unwrap_or(0) };
         let peer = IpAddr::V4(Ipv4Addr::new(10, 0, 0, host));
         self.executor.spawn(serve(Arc::clone(&self.hub), server, Some(peer), self.clock.timer()));
         let random = self.random.fork();
-        Client::new(serial, client, random, habits, self.clock.mono())
+        let mut client = Client::new(serial, client, random, habits, self.clock.mono());
+        (client.host, client.is_near) = (host, is_near);
+        client
     }
 
     fn random_client(&mut self) -> Client {
-        let quality = Quality::random(&mut self.random);
+        let quality =
+            if self.random.chance(15) { Quality::perfect() } else { Quality::random(&mut self.random) };
         let habits = Habits {
             ignores_pings: self.random.chance(7),
             ignores_close: self.random.chance(15),
@@ -134,6 +167,7 @@ impl World {
             while self.executor.step(&mut self.random) {
                 progress = true;
                 polls += 1;
+                self.follow();
                 if polls > POLLS_MAX {
                     return Err("time does not advance: a task is busy for ever".into());
                 }
@@ -147,7 +181,7 @@ impl World {
                     polls = 0;
                     let serial = client.serial;
                     client
-                        .receive(now, &self.plan, &mut self.trace)
+                        .receive(now, &self.plan, &mut self.witness)
                         .map_err(|problem| format!("client {serial}: {problem}"))?;
                 }
             }
@@ -157,13 +191,33 @@ impl World {
         }
     }
 
+    /// Notes what the store has become.
+    fn follow(&mut self) {
+        if let Some(history) = &mut self.witness.history {
+            history.follow(self.clock.mono(), &self.hub.take_commits());
+        }
+    }
+
+    fn embed(&mut self) {
+        let Some(span) = self.plan.embedder_ms else { return };
+        let now = self.clock.now();
+        if self.embedder_at > now.mono {
+            return;
+        }
+        self.embedder_at = now.mono + Duration::from_millis(self.random.between(1, 2 * span));
+        self.embedded += 1;
+        self.witness.trace.note(now.mono, 0, "embedder", "");
+        embedder::act(&self.hub, now, &mut self.random, &mut self.keys, self.embedded);
+        self.follow();
+    }
+
     fn resume(&mut self, place: usize) -> Result<(), String> {
         let now = self.clock.mono();
         let Some(client) = self.clients.get_mut(place) else { return Ok(()) };
         client.resume();
         let serial = client.serial;
         client
-            .receive(now, &self.plan, &mut self.trace)
+            .receive(now, &self.plan, &mut self.witness)
             .map_err(|problem| format!("client {serial}: {problem}"))
     }
 
@@ -179,7 +233,8 @@ impl World {
         let links = self.clients.iter().filter_map(|client| client.link.as_ref()?.next_arrival());
         let resumes = self.clients.iter().filter_map(|client| client.resume_at);
         let acts = self.clients.iter().skip(1).filter(|_| acting).map(|client| client.act_at);
-        let next = links.chain(resumes).chain(acts).chain(self.clock.next_alarm()).min();
+        let embeds = Some(self.embedder_at).filter(|_| acting && self.plan.embedder_ms.is_some());
+        let next = links.chain(resumes).chain(acts).chain(embeds).chain(self.clock.next_alarm()).min();
         let before = self.clock.mono();
         let next = next.unwrap_or(end).max(before);
         self.clock.advance_to(next.min(end));
@@ -191,6 +246,9 @@ impl World {
             if acting && place > 0 && self.clients[place].act_at <= now {
                 self.act(place);
             }
+        }
+        if acting {
+            self.embed();
         }
         self.settle_instant()?;
         Ok(next < end)
@@ -206,7 +264,7 @@ impl World {
             }
             return;
         }
-        let (plan, trace, keys) = (&self.plan, &mut self.trace, &mut self.keys);
+        let (plan, trace, keys) = (&self.plan, &mut self.witness.trace, &mut self.keys);
         behaviour::act(&mut self.clients[place], &mut Scene { now, plan, trace, keys });
     }
 
@@ -225,7 +283,7 @@ impl World {
 
     /// Lets everybody read until all is said, and compares what clients know with what is true.
     fn rest(&mut self, is_last: bool) -> Result<(), String> {
-        self.trace.note(self.clock.mono(), 0, "rest", "");
+        self.witness.trace.note(self.clock.mono(), 0, "rest", "");
         for place in 0..self.clients.len() {
             if !self.clients[place].spoiled {
                 self.resume(place)?;
@@ -245,6 +303,13 @@ impl World {
             }
         }
         self.check_counts()?;
+        // Before anybody's question makes the store look.
+        let past_ms = self.clock.now().unix_ms.saturating_sub(EXPIRY_LATE_MS);
+        for client in self.clients.iter().filter(|client| Self::is_sound(client)) {
+            if let Some((id, _)) = client.watches.iter().find(|(_, watch)| watch.shows_expired(past_ms)) {
+                return Err(format!("client {} is left with an expired record ({id})", client.serial));
+            }
+        }
         let truth = self.truth()?;
         self.compare(&truth, is_last)?;
         self.rests += 1;
@@ -276,7 +341,7 @@ impl World {
                 } else {
                     (Ask::Observe, *operation, rest.clone())
                 };
-                self.clients[0].ask(now, &mut self.trace, ask, operation, &rest);
+                self.clients[0].ask(now, &mut self.witness.trace, ask, operation, &rest);
                 let end = now + Duration::from_secs(60);
                 self.settle_instant()?;
                 while self.clients[0].unanswered() > 0 {
@@ -332,7 +397,7 @@ impl World {
 
     fn end(&mut self) -> Result<(), String> {
         if self.plan.stop_empty {
-            self.trace.note(self.clock.mono(), 0, "all leave", "");
+            self.witness.trace.note(self.clock.mono(), 0, "all leave", "");
             for client in &mut self.clients {
                 client.link = None;
                 client.stage = Stage::Gone;
@@ -342,7 +407,7 @@ impl World {
             self.check_nothing_left()?;
         }
         let (hub, timer, grace) = (Arc::clone(&self.hub), self.clock.timer(), self.plan.grace);
-        self.trace.note(self.clock.mono(), 0, "stop", "");
+        self.witness.trace.note(self.clock.mono(), 0, "stop", "");
         for client in self.clients.iter_mut().skip(1) {
             if client.random.chance(10) {
                 client.spoiled = true;

@@ -10,6 +10,7 @@ mod duplex;
 mod handshake;
 mod liveness;
 mod procedures;
+mod serializability;
 mod shared_store;
 mod stopping;
 mod traffic;
