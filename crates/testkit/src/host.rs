@@ -129,8 +129,10 @@ impl Host {
             if let Source::Events { pattern } = source
                 && pattern_matches(pattern, topic)
             {
-                let event = format!(r#"{{"topic":"{topic}"}}"#).into();
-                deliveries.push(connection.push_event(*subscription, event));
+                let mut event = String::from("{\"topic\":");
+                noex_json::write_string(&mut event, topic);
+                event.push('}');
+                deliveries.push(connection.push_event(*subscription, event.into()));
             }
         }
         deliveries

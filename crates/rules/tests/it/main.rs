@@ -3,6 +3,7 @@
 mod admin;
 mod backward;
 mod chains;
+mod clock;
 mod conditions;
 mod groups;
 mod limits;
