@@ -3,6 +3,7 @@
 use crate::{
     Authenticator, ConnectionInfo, EmbeddedStore, Options, ServerStats, StartError, StoreBackend,
     audit::AuditLog,
+    alarm::Alarm,
     backend::{PushSink, SeededRandom, SystemRandom},
     identity::{Accounts, Ownership},
     inbox::Inbox,
@@ -12,7 +13,6 @@ use crate::{
     rules::EmbeddedRules,
     shared::Limits,
 };
-use futures::task::AtomicWaker;
 use noex_core::{
     AuthMode, Body, EndReason, Instant, Now, Operation, ProceduresCall, Refusal, RulesCall, ServerCall,
     Session, SubId, Update,
@@ -26,7 +26,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering, fence},
+        atomic::{AtomicBool, AtomicU16, Ordering},
     },
 };
 
@@ -44,10 +44,8 @@ pub struct Hub {
     procedures: Option<EmbeddedProcedures>,
     pub(crate) accounts: Option<Accounts>,
     pub(crate) stopping: AtomicBool,
-    /// Wakes the task that expires records, when the next expiry may have come nearer.
-    pub(crate) expiry_changed: AtomicWaker,
-    /// What that task sleeps for, in ms since the Unix epoch.
-    pub(crate) expiry_armed_ms: AtomicU64,
+    /// Of the task that expires records.
+    pub(crate) expiry: Alarm,
     routes: Routes,
     started_at: Instant,
     port: AtomicU16,
@@ -123,8 +121,7 @@ impl Hub {
             store: Arc::clone(&embedded) as Arc<dyn StoreBackend>,
             embedded,
             stopping: AtomicBool::new(false),
-            expiry_changed: AtomicWaker::new(),
-            expiry_armed_ms: AtomicU64::new(u64::MAX),
+            expiry: Alarm::default(),
             routes: Routes::default(),
             started_at: now.mono,
             port: AtomicU16::new(options.port),
@@ -328,11 +325,7 @@ impl Hub {
             rules.forward(now.unix_ms, &self.embedded, &self.routes);
         }
         let more = self.store.flush(now.unix_ms, &self.routes);
-        // With the fence of the sleeper: either it sees the new deadline, or this sees the old one it sleeps for.
-        fence(Ordering::SeqCst);
-        if self.next_expiry_ms().is_some_and(|at| at < self.expiry_armed_ms.load(Ordering::Acquire)) {
-            self.expiry_changed.wake();
-        }
+        self.expiry.notice(|| self.next_expiry_ms());
         more
     }
 

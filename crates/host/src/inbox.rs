@@ -3,16 +3,16 @@
 //! Bounded by the connection's subscriptions: per subscription the latest result and a limited number of events are
 //! kept.
 
-use futures::task::AtomicWaker;
+#[cfg(all(test, noex_loom))]
+mod model;
+
+use crate::sync::{
+    AtomicWaker, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 use indexmap::IndexMap;
 use noex_core::{CloseReason, EndReason, SubId, Update};
-use parking_lot::Mutex;
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    sync::atomic::{AtomicBool, Ordering},
-    task::Waker,
-};
+use std::{collections::VecDeque, sync::Arc, task::Waker};
 
 /// Mailbox of one connection.
 #[derive(Debug, Default)]

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod audit;
+mod alarm;
 mod auth;
 mod awaited;
 mod backend;
@@ -27,6 +28,7 @@ mod server;
 mod sessions;
 mod shared;
 mod stats;
+mod sync;
 mod timer;
 mod transport;
 

@@ -4,7 +4,6 @@ use crate::{Hub, Timer};
 use futures::future::poll_fn;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::atomic::{Ordering, fence},
     task::Poll,
     time::Duration,
 };
@@ -16,13 +15,8 @@ const PAUSE_AFTER_PANIC: Duration = Duration::from_secs(1);
 pub async fn run_deadlines<T: Timer>(hub: &Hub, mut timer: T) {
     poll_fn(|cx| {
         loop {
-            hub.expiry_changed.register(cx.waker());
             let now = timer.now();
-            let next = hub.next_expiry_ms();
-            hub.expiry_armed_ms.store(next.unwrap_or(u64::MAX), Ordering::Release);
-            // A deadline that came nearer before it was noted above must not be slept through.
-            fence(Ordering::SeqCst);
-            let next = hub.next_expiry_ms().into_iter().chain(next).min();
+            let next = hub.expiry.arm(cx.waker(), || hub.next_expiry_ms());
             let mut wake_at = next.map(|at| now.mono + Duration::from_millis(at.saturating_sub(now.unix_ms)));
             if next.is_some_and(|at| at <= now.unix_ms) {
                 if catch_unwind(AssertUnwindSafe(|| hub.expire(now))).is_ok() {

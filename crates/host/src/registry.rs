@@ -1,16 +1,20 @@
 //! Open connections: who they are, how many there are in all and per address.
 
-use crate::inbox::Inbox;
-use futures::task::AtomicWaker;
+#[cfg(all(test, noex_loom))]
+mod model;
+
+use crate::{
+    inbox::Inbox,
+    sync::{
+        AtomicWaker, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 use noex_core::Session;
-use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
 };
 
 /// What the server knows of a connection.

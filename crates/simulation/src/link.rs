@@ -243,6 +243,11 @@ impl ClientEnd {
         link.to_client.ended && link.to_client.arrived.is_empty()
     }
 
+    /// Bytes from the server that the network holds at most.
+    pub(crate) fn capacity(&self) -> usize {
+        self.0.borrow().quality.capacity
+    }
+
     /// Bytes that the server has read.
     pub(crate) fn consumed(&self) -> u64 {
         self.0.borrow().consumed

@@ -4,6 +4,7 @@ use super::{Ask, Client, Pending};
 use crate::{
     charges::Charges,
     history::History,
+    link::ClientEnd,
     plan::{Plan, TOKENS, Token},
     watch::{Subject, Watch},
     witness::Witness,
@@ -89,7 +90,7 @@ impl Client {
         *bytes += len;
         *greatest = len.max(*greatest);
         let flow = plan.options.connection.backpressure;
-        let network = 262_144 + 2 * *greatest;
+        let network = self.link.as_ref().map_or(0, ClientEnd::capacity) + 2 * *greatest;
         if !flow.reject_requests && *bytes > flow.buffered_bytes_max + network {
             return Err(format!("{bytes} bytes were queued for a client that did not read"));
         }
