@@ -2,8 +2,8 @@
 
 use crate::{
     Authenticator, ConnectionInfo, EmbeddedStore, Options, ServerStats, StartError, StoreBackend,
-    audit::AuditLog,
     alarm::Alarm,
+    audit::AuditLog,
     backend::{PushSink, SeededRandom, SystemRandom},
     identity::{Accounts, Ownership},
     inbox::Inbox,

@@ -6,8 +6,8 @@
 
 #![forbid(unsafe_code)]
 
-mod audit;
 mod alarm;
+mod audit;
 mod auth;
 mod awaited;
 mod backend;

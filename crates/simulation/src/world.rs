@@ -101,6 +101,10 @@ impl World {
             if let Some(client) = left.filter(|client| Self::is_sound(client)) {
                 return Err(format!("client {} goes on, though its session was revoked", client.serial));
             }
+            // Some of the users may come back.
+            for token in TOKENS.iter().filter(|_| self.random.chance(30)) {
+                self.hub.unrevoke(self.clock.now(), token.user);
+            }
         }
         // Until nothing expires any more.
         self.run_for(Duration::from_millis(self.plan.ttl_ms + 1_000), false)?;
