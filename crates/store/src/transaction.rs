@@ -15,6 +15,7 @@ use crate::table::{BucketId, Table};
 use crate::tables::{Tables, obeys_references};
 use noex_json::{CompactString, Object, Value};
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 /// Source of random bytes for generated values and hash seeds.
@@ -108,17 +109,22 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// Runs operations and commits them, or undoes everything.
+    /// Runs operations and commits them, or undoes everything, also if they panic: they may be an embedder's.
     pub(crate) fn run<T, E: From<StoreError>>(
         mut self,
         operations: impl FnOnce(&mut Self) -> Result<T, E>,
     ) -> Result<(T, Outcome), E> {
-        let result = operations(&mut self).and_then(|value| self.judge().map(|()| value).map_err(E::from));
+        let ran = catch_unwind(AssertUnwindSafe(|| operations(&mut self)));
+        let result = ran.map(|result| result.and_then(|value| Ok(self.judge().map(|()| value)?)));
         match result {
-            Ok(value) => Ok((value, self.finish())),
-            Err(error) => {
+            Ok(Ok(value)) => Ok((value, self.finish())),
+            Ok(Err(error)) => {
                 self.undo();
                 Err(error)
+            }
+            Err(panic) => {
+                self.undo();
+                resume_unwind(panic)
             }
         }
     }

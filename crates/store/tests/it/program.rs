@@ -4,6 +4,7 @@ use crate::support::{Counting, EPOCH_MS, json, object, options};
 use noex_store::{
     Answer, Change, ConflictReason, Program, ReadRequest, Store, StoreError, Subscribed, SubscriberId,
 };
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 fn store() -> Store {
     let mut store = Store::new(options(), Box::<Counting>::default());
@@ -110,6 +111,26 @@ fn a_failed_program_leaves_nothing_behind() {
         assert_eq!(state(&mut store), before);
         assert!(store.take_commits().is_empty() && store.next_dirty(EPOCH_MS).is_none());
     }
+}
+
+/// A program may be an embedder's, and a panic ends one connection, not the consistency of the store.
+#[test]
+fn a_program_that_panics_leaves_nothing_behind() {
+    let mut store = store();
+    store.insert(EPOCH_MS, "b", object(r#"{"u":1}"#)).unwrap();
+    let _ = store.take_commits();
+    let before = state(&mut store);
+    let ran = catch_unwind(AssertUnwindSafe(|| {
+        store.program(EPOCH_MS, |program| -> Result<(), StoreError> {
+            program.insert("a", object("{}"))?;
+            program.delete("b", &json("1"))?;
+            panic!("halfway");
+        })
+    }));
+    assert!(ran.is_err());
+    assert_eq!(state(&mut store), before);
+    assert!(store.take_commits().is_empty());
+    store.insert(EPOCH_MS, "a", object("{}")).unwrap();
 }
 
 #[test]
