@@ -297,8 +297,6 @@ fn step() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
-
     /// A procedure that is a transaction either does all that the same steps do without one, with the same answer, or
     /// it changes nothing and nobody hears of it.
     #[test]
