@@ -467,10 +467,6 @@ impl<S, T: Timer> Drive<S, T> {
         }
     }
 
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "the enum may grow, and what is not known is reported"
-    )]
     fn execute(&mut self, now: Now, effect: Effect) {
         match effect {
             Effect::Store { token, call } => {

@@ -46,10 +46,6 @@ pub(crate) struct Host {
 
 impl Host {
     /// Executes an effect that must be executed. The answer is parked.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "the enum may grow, and what is not known is reported"
-    )]
     pub(crate) fn execute(&mut self, now: Now, world: &World, connection: &mut Connection, effect: Effect) {
         let answer = match effect {
             Effect::Authenticate { token, credential } => {

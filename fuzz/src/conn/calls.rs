@@ -448,10 +448,6 @@ impl Host {
         assert_eq!(queued > before, delivery.is_queued() && before < usize::MAX, "{delivery:?}");
     }
 
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "the enum may grow, and what is not known is reported"
-    )]
     fn take_effects(&mut self, count: usize) {
         for _ in 0..count {
             let Some(effect) = self.connection.poll_effect() else { return };

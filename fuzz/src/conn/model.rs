@@ -248,8 +248,13 @@ impl Model {
             ("identity" | "audit", _) | ("auth", None) => return self.error(request, "UNKNOWN_OPERATION"),
             _ => {}
         }
-        if name.ends_with("nope") || matches!(name, "ping" | "server.revokeSession") {
+        if name.ends_with("nope") || name == "ping" {
             return self.error(request, "UNKNOWN_OPERATION");
+        }
+        if name == "server.revokeSession" {
+            // There is nobody to revoke without logins; with them, the field is missing.
+            let code = if self.rules.auth.is_none() { "UNKNOWN_OPERATION" } else { "VALIDATION_ERROR" };
+            return self.error(request, code);
         }
         self.dispatch(request, name);
     }
