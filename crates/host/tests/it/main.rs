@@ -4,14 +4,17 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod abuse;
+mod attacks;
 mod auth;
 mod client;
 mod duplex;
 mod handshake;
+mod identity;
 mod liveness;
 mod procedures;
 mod serializability;
 mod shared_store;
 mod stopping;
+mod tour;
 mod traffic;
 mod world;
