@@ -73,9 +73,12 @@ fn named_kind(operation: Operation) -> Option<ResourceKind> {
     use Operation as O;
     match operation {
         O::StoreSubscribe | O::StoreDefineQuery | O::StoreUndefineQuery => Some(ResourceKind::Query),
-        O::StoreBuckets | O::StoreStats | O::StoreListQueries | O::StoreUnsubscribe | O::StorePurgeTtl => {
-            None
-        }
+        O::StoreBuckets
+        | O::StoreStats
+        | O::StoreListQueries
+        | O::StoreUnsubscribe
+        | O::StoreSnapshot
+        | O::StorePurgeTtl => None,
         O::RulesEmit
         | O::RulesSetFact
         | O::RulesGetFact

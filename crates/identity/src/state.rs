@@ -245,3 +245,56 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use noex_json::parse;
+
+    /// One row of each kind, in an order in which what is referred to comes first.
+    fn rows() -> Vec<Row> {
+        let session = format!(r#"{{"id":"{}","userId":"u","expiresAt":5,"createdAt":1}}"#, "0".repeat(64));
+        let records = [
+            ("_users", r#"{"id":"u","username":"ann","passwordHash":"x","_createdAt":1,"_updatedAt":2}"#),
+            ("_roles", r#"{"id":"r","name":"ops","_createdAt":1,"_updatedAt":2}"#),
+            ("_user_roles", r#"{"id":"a","userId":"u","roleId":"r","grantedAt":1}"#),
+            (
+                "_acl",
+                r#"{"id":"e","subjectType":"user","subjectId":"u","resourceType":"bucket","resourceName":"t","operations":["read"],"grantedAt":1}"#,
+            ),
+            ("_sessions", &session),
+            (
+                "_resource_owners",
+                r#"{"id":"o","userId":"u","resourceType":"query","resourceName":"q","createdAt":1}"#,
+            ),
+        ];
+        let row = |(bucket, text): (&str, &str)| {
+            Row::decode(bucket, parse(text, 8).unwrap().as_object().unwrap()).unwrap()
+        };
+        records.into_iter().map(row).collect()
+    }
+
+    #[test]
+    fn indexes_keep_nothing_of_rows_that_are_gone() {
+        let mut state = State::default();
+        // Replaced once, then removed.
+        for row in rows().into_iter().chain(rows()) {
+            state.put(row);
+        }
+        for row in rows() {
+            state.remove(&row);
+            state.remove(&row);
+        }
+        assert_eq!(state.rows().count(), 0);
+        assert!(state.usernames.is_empty() && state.role_names.is_empty() && state.expiries.is_empty());
+        let indexes = [
+            format!("{:?}", state.by_user),
+            format!("{:?}", state.by_role),
+            format!("{:?}", state.by_subject),
+            format!("{:?}", state.by_resource),
+            format!("{:?}", state.sessions_by_user),
+            format!("{:?}", state.by_owner),
+        ];
+        assert!(indexes.iter().all(|index| index == "Index({})"), "{indexes:?}");
+    }
+}

@@ -35,8 +35,9 @@ pub(crate) struct Model {
 }
 
 const READ: &str = "store.get store.all store.where store.findOne store.count store.first store.last store.paginate \
-    store.sum store.avg store.min store.max store.subscribe store.unsubscribe store.buckets store.stats \
-    rules.getFact rules.queryFacts rules.getAllFacts rules.subscribe rules.unsubscribe rules.stats procedures.get";
+    store.sum store.avg store.min store.max store.subscribe store.unsubscribe store.snapshot store.buckets \
+    store.stats rules.getFact rules.queryFacts rules.getAllFacts rules.subscribe rules.unsubscribe rules.stats \
+    procedures.get";
 const WRITE: &str = "store.insert store.update store.delete store.clear store.transaction rules.emit rules.setFact \
     rules.deleteFact procedures.call";
 const ADMIN: &str = "store.defineBucket store.dropBucket store.updateBucket store.getBucketSchema store.defineQuery \
