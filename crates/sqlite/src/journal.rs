@@ -39,7 +39,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { durability: Durability::Sync, checkpoint_pages: 4096 }
+        Self { durability: Durability::Sync, checkpoint_pages: 16384 }
     }
 }
 

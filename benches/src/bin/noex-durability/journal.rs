@@ -1,0 +1,151 @@
+//! The journal alone: time per group, and the load of a database.
+
+use crate::floor::Floor;
+use crate::records::{Numbers, records};
+use noex_bench::error::LoadError;
+use noex_bench::flags::Flags;
+use noex_bench::histogram::Histogram;
+use noex_sqlite::{Durability, Options, SqliteImage, SqliteJournal, open};
+use noex_store::{Image, Journal, JournalEntry, Record};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+const RECORDS_MAX: usize = 10_000_000;
+const GROUPS: [usize; 4] = [1, 16, 256, 2560];
+
+/// A folder for databases, removed at the end unless it was given.
+fn folder(flags: &Flags) -> Result<(PathBuf, Option<tempfile::TempDir>), LoadError> {
+    if let Some(given) = flags.text("folder") {
+        return Ok((given.into(), None));
+    }
+    let made = tempfile::tempdir().map_err(LoadError::io("make a folder"))?;
+    Ok((made.path().to_owned(), Some(made)))
+}
+
+fn opened(path: &Path, durability: Durability) -> Result<(SqliteJournal, SqliteImage), LoadError> {
+    let options = Options { durability, ..Options::default() };
+    open(path, &options).map_err(|error| LoadError::Check(error.to_string()))
+}
+
+fn submit(journal: &SqliteJournal, group: Vec<Vec<JournalEntry>>) -> Result<(), LoadError> {
+    let (tell, told) = mpsc::channel();
+    journal.submit(group, Box::new(move |outcome| tell.send(outcome).unwrap_or_default()));
+    let outcome = told.recv().map_err(|_| LoadError::Check("the journal has ended".to_owned()))?;
+    outcome.map_err(|error| LoadError::Check(error.to_string()))
+}
+
+fn put(seq: usize, record: &Arc<Record>) -> JournalEntry {
+    JournalEntry::RecordPut { bucket: 1, seq: seq as u64, record: Arc::clone(record) }
+}
+
+fn fill(journal: &SqliteJournal, records: &[Arc<Record>]) -> Result<(), LoadError> {
+    let define = JournalEntry::BucketDefined { bucket: 1, name: "b".into(), definition: "{}".into() };
+    submit(journal, vec![vec![define]])?;
+    for (n, chunk) in records.chunks(10_000).enumerate() {
+        let entries = chunk.iter().enumerate().map(|(at, record)| put(n * 10_000 + at, record)).collect();
+        submit(journal, vec![entries])?;
+    }
+    Ok(())
+}
+
+/// Repeats `work` for a while and gives the times it took.
+fn repeat(time: Duration, mut work: impl FnMut() -> Result<(), LoadError>) -> Result<Histogram, LoadError> {
+    let mut times = Histogram::default();
+    let start = Instant::now();
+    while start.elapsed() < time || times.len() < 20 {
+        let begin = Instant::now();
+        work()?;
+        times.record(u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX), 1);
+    }
+    Ok(times)
+}
+
+pub(crate) fn run(parser: &mut lexopt::Parser) -> Result<(), LoadError> {
+    let flags = Flags::parse(parser, &["folder=", "records=", "seconds="])?;
+    let (folder, _guard) = folder(&flags)?;
+    let count = flags.count("records", 100_000, RECORDS_MAX)?;
+    let time = flags.seconds("seconds", 1.0, 60.0)?;
+    let all = records(count, "x")?;
+    // SQLite does not write what does not change, so there are two versions of each record to change between.
+    let versions = [records(count, "y")?, records(count, "z")?];
+    println!(
+        "random updates of {count} records of {} bytes, us per group",
+        all.first().map_or(0, |r| r.json().len())
+    );
+    println!("{:<10} {:>6} {:>10} {:>10} {:>10} {:>12}", "", "group", "median", "p99", "max", "records/s");
+    let floor = Floor::open(&folder.join("floor.db"))?;
+    for (n, chunk) in all.chunks(10_000).enumerate() {
+        floor.put(chunk.iter().enumerate().map(|(at, r)| ((n * 10_000 + at) as u64, &**r.json())))?;
+    }
+    for group in GROUPS {
+        let (mut numbers, mut turn) = (Numbers(1), 0);
+        let times = repeat(time, || {
+            turn += 1;
+            let Some(all) = versions.get(turn % 2) else { return Ok(()) };
+            let texts = (0..group).map(|_| numbers.below(count));
+            floor.put(texts.filter_map(|at| Some((at as u64, &**all.get(at)?.json()))))
+        })?;
+        report("SQLite", group, &times);
+    }
+    let choices = [
+        ("sync", Durability::Sync),
+        ("interval", Durability::Interval(Duration::from_millis(100))),
+        ("none", Durability::None),
+    ];
+    for (name, durability) in choices {
+        let (journal, _) = opened(&folder.join(format!("{name}.db")), durability)?;
+        fill(&journal, &all)?;
+        for group in GROUPS {
+            let (mut numbers, mut turn) = (Numbers(1), 0);
+            let times = repeat(time, || {
+                turn += 1;
+                let Some(all) = versions.get(turn % 2) else { return Ok(()) };
+                let places = (0..group).map(|_| numbers.below(count));
+                // Two records a commit, as in a transfer.
+                let entries: Vec<_> = places.filter_map(|at| Some(put(at, all.get(at)?))).collect();
+                submit(&journal, entries.chunks(2).map(<[JournalEntry]>::to_vec).collect())
+            })?;
+            report(name, group, &times);
+        }
+    }
+    Ok(())
+}
+
+fn report(name: &str, group: usize, times: &Histogram) {
+    let median = times.quantile_us(0.5);
+    println!(
+        "{name:<10} {group:>6} {median:>10.0} {:>10.0} {:>10.0} {:>12.0}",
+        times.quantile_us(0.99),
+        times.max() as f64 / 1000.0,
+        group as f64 / median * 1e6,
+    );
+}
+
+pub(crate) fn load(parser: &mut lexopt::Parser) -> Result<(), LoadError> {
+    let flags = Flags::parse(parser, &["folder=", "records="])?;
+    let (folder, _guard) = folder(&flags)?;
+    let count = flags.count("records", 1_000_000, RECORDS_MAX)?;
+    let path = folder.join("load.db");
+    let (journal, _) = opened(&path, Durability::None)?;
+    let begin = Instant::now();
+    fill(&journal, &records(count, "x")?)?;
+    journal.close().map_err(|error| LoadError::Check(error.to_string()))?;
+    println!("{count} records written in {:.2} s", begin.elapsed().as_secs_f64());
+    let begin = Instant::now();
+    let (journal, mut image) = opened(&path, Durability::Sync)?;
+    println!("opened and checked in {:.2} s", begin.elapsed().as_secs_f64());
+    let begin = Instant::now();
+    let (mut seen, mut bytes) = (0_usize, 0);
+    let each = &mut |_, json: &str| {
+        seen += 1;
+        bytes += json.len();
+        Ok(())
+    };
+    image.records(1, each).map_err(|error| LoadError::Check(error.to_string()))?;
+    println!("{seen} records, {bytes} bytes read in {:.2} s", begin.elapsed().as_secs_f64());
+    let begin = Instant::now();
+    submit(&journal, vec![vec![JournalEntry::BucketCleared { bucket: 1 }]])?;
+    println!("cleared in {:.2} s", begin.elapsed().as_secs_f64());
+    Ok(())
+}
