@@ -229,6 +229,11 @@ noex-server - realtime data server, JSON over WebSocket
 
 USAGE:
   noex-server [OPTIONS]
+  noex-server <COMMAND> --help
+
+COMMANDS:
+  check, backup, restore              Look after the database, also while the server runs
+  export, import, import-node         Move data to and from JSON lines; take over data of the Node.js server
 
 OPTIONS:
   -p, --port <number>                 Port, 0 for any free one (default: 8080)

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod commands;
 mod log;
 mod options;
 
@@ -25,6 +26,9 @@ use std::{
 };
 
 fn main() -> ExitCode {
+    if let Some(code) = commands::run(std::env::args_os()) {
+        return code;
+    }
     let cli = match parse_args(std::env::args_os().skip(1), &|name| std::env::var_os(name)) {
         Ok(Action::Help) => return print(noex_config::HELP),
         Ok(Action::Version) => return print(&version_text()),

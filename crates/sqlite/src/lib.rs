@@ -9,16 +9,25 @@
 
 #![forbid(unsafe_code)]
 
+mod copy;
+mod data;
 mod error;
+mod export;
 mod image;
 mod journal;
 mod lock;
 mod net;
+mod node;
 mod open;
 mod schema;
+mod tables;
 mod writer;
 
+pub use copy::{Findings, backup, check, restore};
+pub use data::{DataError, Moved, Progress, Report};
 pub use error::{OpenError, Reason};
+pub use export::{export, file_name, import};
 pub use image::SqliteImage;
 pub use journal::{Durability, Options, SqliteJournal, open};
+pub use node::{NodeImport, import_node};
 pub use schema::{APPLICATION_ID, SCHEMA_VERSION};

@@ -105,7 +105,8 @@ pub struct StoredBucket {
     pub id: u64,
     /// Name.
     pub name: String,
-    /// Definition as JSON text.
+    /// Definition as JSON text. `{}` stands for one that is not known, as of a bucket that was imported without: it
+    /// sleeps until somebody defines it, whatever the definition, and is not revived by itself.
     pub definition: String,
     /// Last number given out.
     pub counter: u64,
