@@ -4,6 +4,11 @@
 //! behind, and the next group is tried as if nothing had been; the write-ahead log is emptied into the database
 //! between groups, never inside of one.
 
+#[cfg(test)]
+mod disk;
+#[cfg(test)]
+mod tests;
+
 use crate::error::OpenError;
 use crate::journal::{Durability, Options};
 use crate::net::Statements;

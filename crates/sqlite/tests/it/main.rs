@@ -7,5 +7,4 @@ mod journal;
 mod model;
 mod node;
 mod opening;
-mod power;
 mod support;
