@@ -26,6 +26,9 @@ use std::time::{Duration, Instant};
 /// What the file of the log may keep once it has been emptied, in bytes.
 const LOG_BYTES_KEPT: i64 = 64 << 20;
 
+/// How long after a failed sync it is tried again, unless a group comes first.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// A group, and who waits for its outcome.
 pub(crate) type Job = (Vec<Vec<JournalEntry>>, JournalDone);
 
@@ -72,6 +75,7 @@ fn serve(
     let mut statements = Statements::prepare(connection).map_err(told)?;
     let mut syncing = Syncing::new(beside(path, "-wal"), options.durability);
     let mut checkpoint_at = options.checkpoint_pages;
+    let mut totals = Totals::default();
     loop {
         let (group, done) = match syncing.wait(jobs) {
             Ok(job) => job,
@@ -81,10 +85,11 @@ fn serve(
                 }
                 continue;
             }
-            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            Err(RecvTimeoutError::Disconnected) => break,
         };
-        let outcome =
-            syncing.recover().and_then(|()| keep(connection, &mut statements, &group).map_err(told));
+        let outcome = totals.measure(&group, || {
+            syncing.recover().and_then(|()| keep(connection, &mut statements, &group).map_err(told))
+        });
         if outcome.is_ok() {
             syncing.written();
         }
@@ -102,6 +107,40 @@ fn serve(
         } else if pages < options.checkpoint_pages {
             checkpoint_at = options.checkpoint_pages;
         }
+    }
+    totals.log();
+    Ok(())
+}
+
+/// What has been kept, for the log.
+#[derive(Default)]
+struct Totals {
+    groups: u64,
+    commits: u64,
+    entries: u64,
+    busy: Duration,
+}
+
+impl Totals {
+    #[expect(clippy::disallowed_methods, reason = "only a figure in the log")]
+    fn measure(
+        &mut self,
+        group: &[Vec<JournalEntry>],
+        keep: impl FnOnce() -> Result<(), JournalError>,
+    ) -> Result<(), JournalError> {
+        let begin = Instant::now();
+        keep()?;
+        self.busy += begin.elapsed();
+        self.groups += 1;
+        self.commits += group.len() as u64;
+        self.entries += group.iter().map(|commit| commit.len() as u64).sum::<u64>();
+        Ok(())
+    }
+
+    fn log(&self) {
+        let us_per_group = self.busy.as_micros() / u128::from(self.groups.max(1));
+        let Self { groups, commits, entries, .. } = self;
+        tracing::info!(groups, commits, entries, us_per_group, "journal closed");
     }
 }
 
@@ -168,8 +207,8 @@ impl Syncing {
     /// Waits for a group, but not past the time of the next sync.
     fn wait(&self, jobs: &Receiver<Job>) -> Result<Job, RecvTimeoutError> {
         match self.due {
-            Some(due) if !self.failed => jobs.recv_timeout(due.saturating_duration_since(Instant::now())),
-            _ => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(due) => jobs.recv_timeout(due.saturating_duration_since(Instant::now())),
+            None => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
         }
     }
 
@@ -191,9 +230,7 @@ impl Syncing {
     fn sync(&mut self) -> std::io::Result<()> {
         let synced = File::open(&self.log).and_then(|log| log.sync_data());
         self.failed = synced.is_err();
-        if synced.is_ok() {
-            self.due = None;
-        }
+        self.due = if self.failed { Instant::now().checked_add(RETRY) } else { None };
         synced
     }
 }

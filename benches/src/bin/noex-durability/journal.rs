@@ -74,19 +74,9 @@ pub(crate) fn run(parser: &mut lexopt::Parser) -> Result<(), LoadError> {
         all.first().map_or(0, |r| r.json().len())
     );
     println!("{:<10} {:>6} {:>10} {:>10} {:>10} {:>12}", "", "group", "median", "p99", "max", "records/s");
-    let floor = Floor::open(&folder.join("floor.db"))?;
-    for (n, chunk) in all.chunks(10_000).enumerate() {
-        floor.put(chunk.iter().enumerate().map(|(at, r)| ((n * 10_000 + at) as u64, &**r.json())))?;
-    }
+    let floor = filled_floor(&folder, &all)?;
     for group in GROUPS {
-        let (mut numbers, mut turn) = (Numbers(1), 0);
-        let times = repeat(time, || {
-            turn += 1;
-            let Some(all) = versions.get(turn % 2) else { return Ok(()) };
-            let texts = (0..group).map(|_| numbers.below(count));
-            floor.put(texts.filter_map(|at| Some((at as u64, &**all.get(at)?.json()))))
-        })?;
-        report("SQLite", group, &times);
+        report("SQLite", group, &repeat_floor(&floor, &versions, group, time)?);
     }
     let choices = [
         ("sync", Durability::Sync),
@@ -109,6 +99,45 @@ pub(crate) fn run(parser: &mut lexopt::Parser) -> Result<(), LoadError> {
             report(name, group, &times);
         }
     }
+    Ok(())
+}
+
+fn filled_floor(folder: &Path, all: &[Arc<Record>]) -> Result<Floor, LoadError> {
+    let floor = Floor::open(&folder.join("floor.db"))?;
+    for (n, chunk) in all.chunks(10_000).enumerate() {
+        floor.put(chunk.iter().enumerate().map(|(at, r)| ((n * 10_000 + at) as u64, &**r.json())))?;
+    }
+    Ok(floor)
+}
+
+fn repeat_floor(
+    floor: &Floor,
+    versions: &[Vec<Arc<Record>>; 2],
+    group: usize,
+    time: Duration,
+) -> Result<Histogram, LoadError> {
+    let (mut numbers, mut turn) = (Numbers(1), 0);
+    repeat(time, || {
+        turn += 1;
+        let Some(all) = versions.get(turn % 2) else { return Ok(()) };
+        let texts = (0..group).map(|_| numbers.below(all.len()));
+        floor.put(texts.filter_map(|at| Some((at as u64, &**all.get(at)?.json()))))
+    })
+}
+
+/// Plain SQLite alone, in groups of one size.
+pub(crate) fn floor(parser: &mut lexopt::Parser) -> Result<(), LoadError> {
+    let flags = Flags::parse(parser, &["folder=", "records=", "group=", "seconds="])?;
+    let (folder, _guard) = folder(&flags)?;
+    let count = flags.count("records", 10_000, RECORDS_MAX)?;
+    let group = flags.count("group", 256, 100_000)?;
+    let time = flags.seconds("seconds", 1.0, 60.0)?;
+    let versions = [records(count, "y")?, records(count, "z")?];
+    let floor = filled_floor(&folder, versions.first().map_or(&[], Vec::as_slice))?;
+    let begin = Instant::now();
+    let times = repeat_floor(&floor, &versions, group, time)?;
+    let rate = (times.len() * group as u64) as f64 / begin.elapsed().as_secs_f64();
+    println!("floor: group={group} records_per_s={rate:.0} p50_us={:.0}", times.quantile_us(0.5));
     Ok(())
 }
 

@@ -20,6 +20,8 @@ noex-durability <scenario> [flags]
       --folder F (a temporary one)  --records N (100000)  --seconds S (1) per row
   load         seconds to check and to read a database
       --folder F (a temporary one)  --records N (1000000)
+  floor        records per second of plain SQLite in groups of one size
+      --folder F (a temporary one)  --records N (10000)  --group N (256)  --seconds S (1)
 ";
 
 fn main() -> ExitCode {
@@ -46,6 +48,7 @@ fn run() -> Result<(), LoadError> {
     match scenario.as_str() {
         "journal" => journal::run(&mut parser),
         "load" => journal::load(&mut parser),
+        "floor" => journal::floor(&mut parser),
         _ => Err(LoadError::Usage(format!("name a scenario\n\n{HELP}"))),
     }
 }

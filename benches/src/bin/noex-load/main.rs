@@ -23,7 +23,7 @@ const HELP: &str = "\
 noex-load <scenario> --url ws://127.0.0.1:PORT/ [flags]
 
   throughput   requests per second and latency in a closed loop
-      --op get|insert|update|transaction|echo (get)  --connections N (1)  --window W (1)
+      --op get|insert|update|transaction|transfer|echo (get)  --connections N (1)  --window W (1)
       --seconds S (3)  --warmup S (1)  --runs R (3)  --pid SERVER  --no-setup
   fanout       one writer, N subscribers of one query
       --subscribers N (100)  --rate R|max (max)  --window W (1)  --seconds S (5)

@@ -42,6 +42,7 @@ enum Op {
     Insert,
     Update,
     Transaction,
+    Transfer,
     Echo,
 }
 
@@ -52,6 +53,7 @@ impl Op {
             "insert" => Ok(Self::Insert),
             "update" => Ok(Self::Update),
             "transaction" => Ok(Self::Transaction),
+            "transfer" => Ok(Self::Transfer),
             "echo" => Ok(Self::Echo),
             other => Err(LoadError::Usage(format!("unknown --op {other}"))),
         }
@@ -72,6 +74,11 @@ impl Op {
             Self::Transaction => concat!(
                 r#"{"id":##########,"type":"store.transaction","operations":[{"op":"get","bucket":"load","key":"r#####"},"#,
                 r#"{"op":"update","bucket":"load","key":"r#####","data":{"n":##########}}]}"#
+            )
+            .to_owned(),
+            Self::Transfer => concat!(
+                r#"{"id":##########,"type":"store.transaction","operations":[{"op":"update","bucket":"load","key":"r#####","#,
+                r#""data":{"n":##########}},{"op":"update","bucket":"load","key":"r#####","data":{"n":##########}}]}"#
             )
             .to_owned(),
             // One hundred bytes altogether, as the floors were measured.
@@ -140,13 +147,15 @@ impl Driver for Load {
                 Some((id, _)) => (id, true),
                 None => (0, false),
             },
-            Op::Get | Op::Insert | Op::Update | Op::Transaction => match classify::classify(payload) {
-                Message::Result { id } => (id, true),
-                Message::Refused { id } => (id, false),
-                Message::Push | Message::Ping | Message::Welcome | Message::System | Message::Unknown => {
-                    (0, false)
+            Op::Get | Op::Insert | Op::Update | Op::Transaction | Op::Transfer => {
+                match classify::classify(payload) {
+                    Message::Result { id } => (id, true),
+                    Message::Refused { id } => (id, false),
+                    Message::Push | Message::Ping | Message::Welcome | Message::System | Message::Unknown => {
+                        (0, false)
+                    }
                 }
-            },
+            }
         };
         if id != connection.expected_id || !fine {
             self.mistakes.add(|| {
@@ -189,6 +198,10 @@ impl Driver for Load {
                 Op::Get => self.template.write(out, &[id, key]),
                 Op::Insert => self.template.write(out, &[id, self.sequence, self.sequence]),
                 Op::Update => self.template.write(out, &[id, key, self.sequence]),
+                Op::Transfer => {
+                    let other = next_key(&mut self.random);
+                    self.template.write(out, &[id, key, self.sequence, other, self.sequence]);
+                }
                 Op::Transaction => {
                     let other = next_key(&mut self.random);
                     self.template.write(out, &[id, key, other, self.sequence]);

@@ -95,14 +95,3 @@ pub(crate) fn scramble(number: u64) -> u64 {
 pub(crate) fn quick_folder() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("folder")
 }
-
-/// Numbers from a seed.
-pub(crate) struct Numbers(pub(crate) u64);
-
-impl Numbers {
-    /// Gives a number below `bound`.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.0 += 1;
-        scramble(self.0) % bound
-    }
-}
