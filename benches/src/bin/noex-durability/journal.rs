@@ -173,8 +173,20 @@ pub(crate) fn load(parser: &mut lexopt::Parser) -> Result<(), LoadError> {
     };
     image.records(1, each).map_err(|error| LoadError::Check(error.to_string()))?;
     println!("{seen} records, {bytes} bytes read in {:.2} s", begin.elapsed().as_secs_f64());
+    timed("checked", || noex_sqlite::check(&path, &mut |_| ()).map(drop))?;
+    timed("backed up", || noex_sqlite::backup(&path, &folder.join("backup.db"), &mut |_| ()).map(drop))?;
+    timed("exported", || noex_sqlite::export(&path, &folder.join("export"), &mut |_| ()).map(drop))?;
+    let (export, import) = (folder.join("export"), folder.join("import.db"));
+    timed("imported", || noex_sqlite::import(&export, &import, &mut |_| ()).map(drop))?;
     let begin = Instant::now();
     submit(&journal, vec![vec![JournalEntry::BucketCleared { bucket: 1 }]])?;
     println!("cleared in {:.2} s", begin.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn timed(what: &str, work: impl FnOnce() -> Result<(), noex_sqlite::DataError>) -> Result<(), LoadError> {
+    let begin = Instant::now();
+    work().map_err(|error| LoadError::Check(error.to_string()))?;
+    println!("{what} in {:.2} s", begin.elapsed().as_secs_f64());
     Ok(())
 }

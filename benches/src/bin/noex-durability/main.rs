@@ -18,7 +18,7 @@ noex-durability <scenario> [flags]
 
   journal      microseconds per group of 1, 16, 256 and 2560 records, next to plain SQLite
       --folder F (a temporary one)  --records N (100000)  --seconds S (1) per row
-  load         seconds to check and to read a database
+  load         seconds to open, read, check, back up, export, import and clear a database
       --folder F (a temporary one)  --records N (1000000)
   floor        records per second of plain SQLite in groups of one size
       --folder F (a temporary one)  --records N (10000)  --group N (256)  --seconds S (1)
