@@ -16,7 +16,7 @@ use noex_json::{CompactString, Object, Value};
 use std::ops::Bound;
 use test::Test;
 
-pub(crate) use demand::{Demand, Point, Ranges};
+pub(crate) use demand::{Demand, Edge, Point, Ranges};
 pub(crate) use params::{Params, member as param, placeholders};
 
 /// A compiled filter.

@@ -12,7 +12,7 @@ mod intervals;
 #[cfg(test)]
 mod tests;
 
-use crate::filter::{Demand, Filter, Point, Ranges};
+use crate::filter::{Demand, Edge, Filter, Point, Ranges};
 use crate::key::{Real, Text};
 use crate::table::Hashing;
 use crate::views::ViewId;
@@ -57,8 +57,8 @@ struct Signature {
 #[derive(Debug)]
 struct FieldRanges {
     field: CompactString,
-    numbers: Intervals<Real>,
-    texts: Intervals<Text>,
+    numbers: Intervals<Edge<Real>>,
+    texts: Intervals<Edge<Text>>,
 }
 
 /// The views of one bucket.
@@ -84,19 +84,19 @@ impl Router {
         }
     }
 
-    /// Registers a view; a filter that matches nothing leaves it unfindable.
-    pub(crate) fn add(&mut self, view: ViewId, filter: &Filter) {
+    /// Registers a view; without a filter, or with one that matches nothing, it is never found.
+    pub(crate) fn add(&mut self, view: ViewId, filter: Option<&Filter>) {
         self.members.insert(view);
-        if !filter.is_none() {
+        if let Some(filter) = filter.filter(|filter| !filter.is_none()) {
             let route = self.route(&filter.demands());
             self.register(view, &route);
         }
     }
 
     /// Removes a view that was registered with this filter.
-    pub(crate) fn remove(&mut self, view: ViewId, filter: &Filter) {
+    pub(crate) fn remove(&mut self, view: ViewId, filter: Option<&Filter>) {
         self.members.remove(&view);
-        if !filter.is_none() {
+        if let Some(filter) = filter.filter(|filter| !filter.is_none()) {
             let route = self.route(&filter.demands());
             self.unregister(view, &route);
         }
@@ -188,8 +188,8 @@ impl Router {
                     self.ranges.push(FieldRanges { field: field.clone(), numbers, texts });
                 }
                 let Some(of) = self.ranges.iter_mut().find(|of| of.field == *field) else { return };
-                if let Some((low, high)) = ranges.numbers {
-                    of.numbers.insert(low, Some(high), view, priority);
+                if let Some((low, high)) = &ranges.numbers {
+                    of.numbers.insert(low.clone(), Some(high.clone()), view, priority);
                 }
                 if let Some((low, high)) = &ranges.texts {
                     of.texts.insert(low.clone(), high.clone(), view, priority);

@@ -125,8 +125,9 @@ impl Views {
         self.next_id += 1;
         let hashing = &self.hashing;
         let router = self.routers.entry(key.bucket.clone()).or_insert_with(|| Router::new(hashing.clone()));
-        router.add(id, &compiled.filter);
-        self.views.insert(id, View::new(key.query, key.params, key.bucket, compiled));
+        let view = View::new(key.query, key.params, key.bucket, compiled);
+        router.add(id, view.filter_to_route());
+        self.views.insert(id, view);
         id
     }
 
@@ -291,7 +292,7 @@ impl Views {
             self.subscribers.remove(subscriber);
         }
         if let Some(router) = self.routers.get_mut(&view.bucket) {
-            router.remove(id, &view.compiled.filter);
+            router.remove(id, view.filter_to_route());
             if router.members.is_empty() {
                 self.routers.remove(&view.bucket);
             }

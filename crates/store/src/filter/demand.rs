@@ -22,23 +22,51 @@ pub(crate) enum Demand<'a> {
     Any(Vec<Vec<Demand<'a>>>),
 }
 
-/// Closed ranges in which a value must lie: by its text if it compares as text, or by its number. Open ends of the
-/// conditions are widened to closed ones.
+/// Ranges in which a value must lie: by its text if it compares as text, or by its number.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Ranges {
     /// From and to; `None` = no number will do.
-    pub(crate) numbers: Option<(Real, Real)>,
+    pub(crate) numbers: Option<(Edge<Real>, Edge<Real>)>,
     /// From and to, where `None` = without end; `None` = no text will do.
-    pub(crate) texts: Option<(Text, Option<Text>)>,
+    pub(crate) texts: Option<(Edge<Text>, Option<Edge<Text>>)>,
+}
+
+/// An end of a range, or a point: directly before, at or directly behind a value. A range contains the points that are
+/// not less than its first edge and not greater than its last one.
+#[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Edge<T>(T, Side);
+
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+enum Side {
+    Before,
+    #[default]
+    At,
+    Behind,
+}
+
+impl<T> Edge<T> {
+    /// Makes the point of a value, which is also the end of a range that includes it.
+    pub(crate) fn at(value: T) -> Self {
+        Self(value, Side::At)
+    }
+
+    fn new(relation: Relation, value: T) -> Self {
+        let side = match relation {
+            Relation::Greater => Side::Behind,
+            Relation::Less => Side::Before,
+            Relation::GreaterOrEqual | Relation::LessOrEqual => Side::At,
+        };
+        Self(value, side)
+    }
 }
 
 /// Where a value lies.
 #[derive(Clone, Debug)]
 pub(crate) struct Point {
     /// Its number, if it is one.
-    pub(crate) number: Option<Real>,
+    pub(crate) number: Option<Edge<Real>>,
     /// Its text, if it compares as text.
-    pub(crate) text: Option<Text>,
+    pub(crate) text: Option<Edge<Text>>,
 }
 
 impl Point {
@@ -51,16 +79,16 @@ impl Point {
             Value::String(text) => Some(Text::new(text)),
             Value::Array(_) | Value::Object(_) => Some(Text::new(&text_form(Some(value)))),
         };
-        Some(Self { number: Real::new(to_number(value)), text })
+        Some(Self { number: Real::new(to_number(value)).map(Edge::at), text: text.map(Edge::at) })
     }
 }
 
 impl Ranges {
     /// Tells whether the ranges have two ends each.
     pub(crate) fn is_bounded(&self) -> bool {
-        let infinite = |number: Real| number.get().is_infinite();
-        self.numbers.is_none_or(|(low, high)| !infinite(low) && !infinite(high))
-            && self.texts.as_ref().is_none_or(|(low, high)| *low > Text::default() && high.is_some())
+        let infinite = |edge: &Edge<Real>| edge.0.get().is_infinite();
+        self.numbers.as_ref().is_none_or(|(low, high)| !infinite(low) && !infinite(high))
+            && self.texts.as_ref().is_none_or(|(low, high)| *low > Edge::default() && high.is_some())
     }
 }
 
@@ -90,7 +118,7 @@ fn ranges(tests: &[Test]) -> Option<Ranges> {
     // A text compares with a text operand as text and with any other as a number; everything else compares as a
     // number. So an operand that is no text limits all values by their numbers.
     let mut by_number = Span::default();
-    let mut texts = (Text::default(), None);
+    let mut texts = (Edge::default(), None);
     let mut texts_as_numbers = Span::default();
     let (mut has_number, mut has_text) = (false, false);
     for test in tests {
@@ -103,15 +131,15 @@ fn ranges(tests: &[Test]) -> Option<Ranges> {
                 Some(text) => {
                     has_text = true;
                     texts_as_numbers.limit(*relation, operand.number());
-                    limit_texts(&mut texts, *relation, Text::new(text));
+                    limit_texts(&mut texts, *relation, text);
                 }
             },
             Test::StartsWith(prefix, beyond) => {
                 has_text = true;
-                texts_as_numbers.limit(Relation::Less, f64::NAN);
-                limit_texts(&mut texts, Relation::Greater, Text::new(prefix.as_str()?));
+                texts_as_numbers.never = true;
+                limit_texts(&mut texts, Relation::GreaterOrEqual, prefix.as_str()?);
                 if let Some(beyond) = beyond.as_ref().and_then(Value::as_str) {
-                    limit_texts(&mut texts, Relation::Less, Text::new(beyond));
+                    limit_texts(&mut texts, Relation::Less, beyond);
                 }
             }
             Test::In(_)
@@ -125,44 +153,54 @@ fn ranges(tests: &[Test]) -> Option<Ranges> {
     if has_number {
         return Some(Ranges { numbers: by_number.range(), texts: None });
     }
-    let is_empty = |(low, high): &(Text, Option<Text>)| high.as_ref().is_some_and(|high| high < low);
-    has_text
-        .then(|| Ranges { numbers: texts_as_numbers.range(), texts: Some(texts).filter(|t| !is_empty(t)) })
+    let texts = Some(texts).filter(|(low, high)| high.as_ref().is_none_or(|high| low <= high));
+    has_text.then(|| Ranges { numbers: texts_as_numbers.range(), texts })
 }
 
-fn limit_texts((low, high): &mut (Text, Option<Text>), relation: Relation, text: Text) {
+fn limit_texts((low, high): &mut (Edge<Text>, Option<Edge<Text>>), relation: Relation, text: &str) {
+    let edge = Edge::new(relation, Text::new(text));
     match relation {
-        Relation::Greater | Relation::GreaterOrEqual => *low = std::mem::take(low).max(text),
+        Relation::Greater | Relation::GreaterOrEqual => *low = std::mem::take(low).max(edge),
         Relation::Less | Relation::LessOrEqual => {
-            *high = Some(high.take().map_or(text.clone(), |high| high.min(text)));
+            *high = Some(match high.take() {
+                Some(high) => high.min(edge),
+                None => edge,
+            });
         }
     }
 }
 
 /// A range of numbers in the making.
+#[derive(Default)]
 struct Span {
-    low: f64,
-    high: f64,
+    low: Option<Edge<Real>>,
+    high: Option<Edge<Real>>,
     never: bool,
-}
-
-impl Default for Span {
-    fn default() -> Self {
-        Self { low: f64::NEG_INFINITY, high: f64::INFINITY, never: false }
-    }
 }
 
 impl Span {
     fn limit(&mut self, relation: Relation, number: f64) {
-        // Nothing compares with NaN.
-        self.never |= number.is_nan();
+        let Some(number) = Real::new(number) else {
+            // Nothing compares with NaN.
+            self.never = true;
+            return;
+        };
+        let edge = Edge::new(relation, number);
         match relation {
-            Relation::Greater | Relation::GreaterOrEqual => self.low = self.low.max(number),
-            Relation::Less | Relation::LessOrEqual => self.high = self.high.min(number),
+            Relation::Greater | Relation::GreaterOrEqual => self.low = self.low.take().max(Some(edge)),
+            Relation::Less | Relation::LessOrEqual => {
+                self.high = Some(match self.high.take() {
+                    Some(high) => high.min(edge),
+                    None => edge,
+                });
+            }
         }
     }
 
-    fn range(&self) -> Option<(Real, Real)> {
-        Real::new(self.low).zip(Real::new(self.high)).filter(|_| !self.never && self.low <= self.high)
+    fn range(self) -> Option<(Edge<Real>, Edge<Real>)> {
+        let infinite = |number: f64| Real::new(number).map(Edge::at);
+        let low = self.low.or_else(|| infinite(f64::NEG_INFINITY))?;
+        let high = self.high.or_else(|| infinite(f64::INFINITY))?;
+        (!self.never && low <= high).then_some((low, high))
     }
 }

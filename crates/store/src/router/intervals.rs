@@ -1,4 +1,4 @@
-//! Which closed intervals contain a point: a randomised search tree (treap) by lower end, whose nodes know the
+//! Which intervals contain a point: a randomised search tree (treap) by lower end, whose nodes know the
 //! greatest upper end below them.
 //!
 //! Priorities are seeded hashes, so no choice of intervals can unbalance the tree.

@@ -11,7 +11,7 @@ fn router(filters: &[&str]) -> (Router, Vec<Filter>) {
     let filters: Vec<Filter> =
         filters.iter().map(|filter| Filter::compile(&object(filter), false).unwrap()).collect();
     for (at, filter) in filters.iter().enumerate() {
-        router.add(ViewId(at as u64), filter);
+        router.add(ViewId(at as u64), Some(filter));
     }
     (router, filters)
 }
@@ -58,7 +58,83 @@ fn a_router_forgets_what_is_removed() {
     let filters = [r#"{"a":1}"#, r#"{"a":{"$in":[1,2]}}"#, r#"{"b":1}"#, "{}", r#"{"a":[]}"#];
     let (mut router, filters) = router(&filters);
     for (at, filter) in filters.iter().enumerate() {
-        router.remove(ViewId(at as u64), filter);
+        router.remove(ViewId(at as u64), Some(filter));
     }
     assert!(router.signatures.is_empty() && router.residual.is_empty() && router.members.is_empty());
+}
+
+#[test]
+fn ranges_and_prefixes_are_found_by_value() {
+    let (router, _) = router(&[
+        r#"{"a":{"$gt":1}}"#,
+        r#"{"a":{"$gte":5,"$lt":9}}"#,
+        r#"{"a":{"$between":["b","d"]}}"#,
+        r#"{"a":{"$startsWith":"ab"}}"#,
+        r#"{"a":{"$lte":"10"}}"#,
+        r#"{"a":{"$gt":9,"$lt":5}}"#,
+        r#"{"a":{"$gt":[7]}}"#,
+    ]);
+    assert!(router.residual.is_empty());
+    for (record, expected) in [
+        (r#"{"a":3}"#, vec![0, 4]),
+        (r#"{"a":6}"#, vec![0, 1, 4]),
+        // Numbers compare with numeric texts and lists.
+        (r#"{"a":8}"#, vec![0, 1, 4, 6]),
+        (r#"{"a":true}"#, vec![4]),
+        // Texts compare with texts as text and with numbers as numbers.
+        (r#"{"a":"c"}"#, vec![2, 6]),
+        (r#"{"a":"abc"}"#, vec![3, 6]),
+        (r#"{"a":"6"}"#, vec![0, 1]),
+        (r#"{"a":[6]}"#, vec![0, 1]),
+        (r#"{"a":null}"#, vec![]),
+        ("{}", vec![]),
+    ] {
+        let found = candidates(&router, None, Some(record));
+        assert_eq!(found, expected, "{record}");
+    }
+    assert_eq!(candidates(&router, Some(r#"{"a":3}"#), Some(r#"{"a":3,"x":1}"#)), [0, 4]);
+}
+
+#[test]
+fn a_value_between_many_ranges_costs_a_logarithm() {
+    let filters: Vec<String> = (0..10_000)
+        .map(|n| match n % 2 {
+            0 => format!(r#"{{"a":{{"$between":[{n},{n}.5]}}}}"#),
+            _ => format!(r#"{{"a":{{"$startsWith":"{n:05}"}}}}"#),
+        })
+        .collect();
+    let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
+    let (mut router, compiled) = router(&filters);
+    let mut found = Vec::new();
+    for (value, view) in [(r#"{"a":4000.25}"#, 4000), (r#"{"a":"04001 x"}"#, 4001)] {
+        let probes = router.candidates(None, Some(&object(value)), &mut found);
+        assert_eq!(found, [ViewId(view)]);
+        assert!(probes < 150, "{probes}");
+    }
+    for (at, filter) in compiled.iter().enumerate() {
+        router.remove(ViewId(at as u64), Some(filter));
+    }
+    assert!(router.ranges.is_empty() && router.members.is_empty());
+}
+
+#[test]
+fn alternatives_are_found_by_each_branch_and_absence_is_a_value() {
+    let (router, _) = router(&[
+        r#"{"$or":[{"a":1},{"b":{"$gt":10}}]}"#,
+        r#"{"$or":[{"a":1},{"a":1,"b":2},{"$and":[{"$or":[{"c":1},{"c":2}]}]}]}"#,
+        r#"{"$or":[{"a":1},{"b":{"$neq":3}}]}"#,
+        r#"{"a":null}"#,
+    ]);
+    let absent = Filter::compile_with(
+        &object(r#"{"a":"{{ params.none }}"}"#),
+        &crate::filter::Params::Given { params: None, operators: false },
+        false,
+    );
+    let mut router = router;
+    router.add(ViewId(4), Some(&absent.unwrap()));
+    assert_eq!(router.residual.len(), 1);
+    assert_eq!(candidates(&router, None, Some(r#"{"a":1,"b":2}"#)), [0, 1, 2]);
+    assert_eq!(candidates(&router, Some(r#"{"a":1}"#), Some(r#"{"a":9,"c":2}"#)), [0, 1, 2]);
+    assert_eq!(candidates(&router, None, Some(r#"{"b":11}"#)), [0, 2, 4]);
+    assert_eq!(candidates(&router, None, Some(r#"{"a":null}"#)), [2, 3]);
 }

@@ -59,15 +59,22 @@ impl<V: Clone> Rows<V> {
         self.len
     }
 
-    /// Gives the chunks.
-    #[cfg(test)]
-    pub(super) fn chunks(&self) -> &[Arc<Chunk<V>>] {
-        &self.chunks
-    }
-
     /// Iterates over the rows in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Row<V>> {
         self.chunks.iter().flat_map(|chunk| chunk.iter())
+    }
+
+    /// Iterates over the rows at these positions: O(number of chunks + rows in the range).
+    pub(super) fn range(&self, range: std::ops::Range<usize>) -> impl Iterator<Item = &Row<V>> {
+        let mut skipped = 0;
+        let is_before = |chunk: &&Arc<Chunk<V>>| {
+            let is_before = skipped + chunk.len() <= range.start;
+            skipped += if is_before { chunk.len() } else { 0 };
+            is_before
+        };
+        let first = self.chunks.iter().take_while(is_before).count();
+        let rows = self.chunks.iter().skip(first).flat_map(|chunk| chunk.iter());
+        rows.skip(range.start - skipped).take(range.len())
     }
 
     /// Gives the last row.
@@ -212,7 +219,9 @@ mod tests {
             }
             for (rows, map) in [snapshot, (rows, map)] {
                 prop_assert_eq!((rows.len(), rows.key_bytes), (map.len(), 0));
-                prop_assert!(rows.chunks().iter().all(|chunk| (1..=CHUNK_ROWS_MAX).contains(&chunk.len())));
+                prop_assert!(rows.chunks.iter().all(|chunk| (1..=CHUNK_ROWS_MAX).contains(&chunk.len())));
+                let middle: Vec<u64> = rows.range(70..140).map(|row| row.place.seq).collect();
+                prop_assert_eq!(middle, map.keys().copied().skip(70).take(70).collect::<Vec<_>>());
                 let listed: Vec<(u64, u8)> = rows.iter().map(|row| (row.place.seq, row.value)).collect();
                 prop_assert_eq!(listed, map.into_iter().collect::<Vec<_>>());
             }

@@ -209,9 +209,8 @@ impl Snapshot {
                 Some(list.finish())
             }
             (Self::List(rows), Parts::List(listing, fields)) => {
-                let range = listing.window.range(rows.len());
                 let mut list = ListWriter::new(fields);
-                for row in rows.iter().take(range.end).skip(range.start) {
+                for row in rows.range(listing.window.range(rows.len())) {
                     list.push(row.value.members(), row.value.json());
                 }
                 Some(list.finish())

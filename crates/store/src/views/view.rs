@@ -4,6 +4,7 @@ use super::SubscriberId;
 use super::evaluation::{Built, ViewState};
 use super::list;
 use super::state::{Effect, State};
+use crate::filter::Filter;
 use crate::query::{CompiledQuery, Shape};
 use crate::record::Record;
 use noex_json::CompactString;
@@ -130,6 +131,11 @@ impl View {
             held_bytes: 0,
             size_bytes: 0,
         }
+    }
+
+    /// Gives the filter by which changes are to be found that concern the view; `None` if none does.
+    pub(super) fn filter_to_route(&self) -> Option<&Filter> {
+        (!is_constant(&self.compiled)).then_some(&self.compiled.filter)
     }
 
     pub(super) fn is_dirty(&self) -> bool {

@@ -213,8 +213,8 @@ impl History {
             }
             _ => {
                 let updates = self.choices.pick(&[
-                    r#"{"indexes":["s"]}"#,
-                    r#"{"indexes":["n"]}"#,
+                    r#"{"addIndexes":["s"]}"#,
+                    r#"{"addIndexes":["n"]}"#,
                     r#"{"ttl":500}"#,
                     r#"{"ttl":null}"#,
                 ]);
@@ -306,10 +306,9 @@ impl History {
             self.running.push((evaluation, None));
         }
         let records = ["a", "b"].map(|bucket| {
-            match self.store.prepare_read(self.now_ms, bucket, ReadRequest::All).unwrap().run() {
-                Answer::Records(records) => (bucket, records),
-                other => panic!("{other:?}"),
-            }
+            let answer = self.store.prepare_read(self.now_ms, bucket, ReadRequest::All).unwrap().run();
+            let Answer::Records(records) = answer else { panic!("{answer:?}") };
+            (bucket, records)
         });
         for client in self.clients.values() {
             let config = &self.queries[client.query];

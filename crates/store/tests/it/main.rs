@@ -7,6 +7,7 @@ mod engine;
 mod examples;
 mod history;
 mod live;
+mod maintenance;
 mod model;
 mod program;
 mod support;
