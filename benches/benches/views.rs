@@ -1,12 +1,49 @@
 //! Live queries: what a write costs with many views registered, and what keeping each shape up to date costs.
 //!
 //! `cargo bench -p noex-bench --bench views`; the views of a million parameters and a million rows need about 4 GB.
-//! Each iteration is a write with all that follows from it: maintenance, writing the result, comparing it.
+//! Each iteration is a write with all that follows from it: maintenance, writing the result, comparing it. What is
+//! measured is the time of the thread on its processor, so that a busy machine does not count.
 
+use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use noex_json::{Object, Value, parse};
 use noex_store::{Published, Random, Store, StoreOptions, Subscribed, SubscriberId};
+use rustix::time::{ClockId, clock_gettime};
 use std::hint::black_box;
+use std::time::Duration;
+
+/// Time that this thread has spent on a processor.
+struct CpuTime;
+
+impl Measurement for CpuTime {
+    type Intermediate = Duration;
+    type Value = Duration;
+
+    fn start(&self) -> Duration {
+        let time = clock_gettime(ClockId::ThreadCPUTime);
+        Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+    }
+
+    fn end(&self, start: Duration) -> Duration {
+        self.start().saturating_sub(start)
+    }
+
+    fn add(&self, left: &Duration, right: &Duration) -> Duration {
+        *left + *right
+    }
+
+    fn zero(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn to_f64(&self, value: &Duration) -> f64 {
+        value.as_nanos() as f64
+    }
+
+    fn formatter(&self) -> &dyn ValueFormatter {
+        WallTime.formatter()
+    }
+}
 
 /// Foreseeable bytes, so that runs repeat.
 struct Counting(u64);
@@ -80,7 +117,7 @@ fn update(store: &mut Store, id: usize, field: &str, value: f64) {
 }
 
 /// One view per parameter value; a write concerns exactly one of them.
-fn registered(c: &mut Criterion) {
+fn registered(c: &mut Criterion<CpuTime>) {
     let mut group = c.benchmark_group("write_one_view_of_n_affected");
     let kinds = [
         (
@@ -124,7 +161,7 @@ fn registered(c: &mut Criterion) {
 }
 
 /// Each shape over a whole bucket; scores of random rows change.
-fn shapes(c: &mut Criterion) {
+fn shapes(c: &mut Criterion<CpuTime>) {
     const SHAPES: [(&str, &str); 9] = [
         ("none", ""),
         ("count", r#","filter":{"score":{"$gte":500}},"aggregate":{"function":"count"}"#),
@@ -167,7 +204,7 @@ fn shapes(c: &mut Criterion) {
 }
 
 /// The first row of a limited list leaves again and again.
-fn draining(c: &mut Criterion) {
+fn draining(c: &mut Criterion<CpuTime>) {
     let mut group = c.benchmark_group("first_of_window_leaves");
     for (name, rows, index) in [
         ("scan", 100_000, false),
@@ -198,7 +235,7 @@ fn draining(c: &mut Criterion) {
 }
 
 /// A list of whole records or of some members, one of which changes.
-fn lists(c: &mut Criterion) {
+fn lists(c: &mut Criterion<CpuTime>) {
     let mut group = c.benchmark_group("one_field_of_a_list_changes");
     for (kind, query) in [
         ("records", r#"{"bucket":"b"}"#),
@@ -224,7 +261,7 @@ fn lists(c: &mut Criterion) {
 }
 
 /// One result, however many want it.
-fn subscribers(c: &mut Criterion) {
+fn subscribers(c: &mut Criterion<CpuTime>) {
     let mut group = c.benchmark_group("subscribers_of_one_view");
     for count in [1_usize, 10_000] {
         let mut store = store();
@@ -250,5 +287,9 @@ fn subscribers(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, registered, shapes, draining, lists, subscribers);
+criterion_group! {
+    name = benches;
+    config = Criterion::default().with_measurement(CpuTime).sample_size(20);
+    targets = registered, shapes, draining, lists, subscribers
+}
 criterion_main!(benches);

@@ -192,7 +192,7 @@ impl EmbeddedStore {
 
     fn evaluate(&self, evaluation: Evaluation, sink: &dyn PushSink) -> ViewState {
         let evaluated = evaluation.run();
-        let Published { state, changed } = self.store.lock().publish(evaluated);
+        let Published { state, changed, .. } = self.store.lock().publish(evaluated);
         for (SubscriberId(id), state) in changed {
             sink.result(SubId(id), update(state));
         }

@@ -168,6 +168,18 @@ impl Store {
             .ok_or_else(|| StoreError::QueryNotDefined { query: query.into() })
     }
 
+    /// Lets a subscriber follow its result change by change: [`Published::delta`] then tells the changes, where they
+    /// can be told. False if they never can, because the result is a number or consists of groups, or because it does
+    /// not show the key of each record: then there are only full results.
+    ///
+    /// To be called directly after [`Store::subscribe`], before an evaluation that it asks for is run.
+    pub fn follow_changes(&mut self, subscriber: SubscriberId) -> bool {
+        let bucket = self.views.bucket_of(subscriber);
+        let key = bucket.and_then(|bucket| self.tables.named(bucket)).map(|table| &table.definition);
+        let Some(definition) = key.cloned() else { return false };
+        self.views.follow(subscriber, &definition.key)
+    }
+
     /// Finds or makes the view of a query with parameters.
     fn view(&mut self, name: &str, params: Option<&Value>) -> Result<ViewId, StoreError> {
         let options = self.query_options();

@@ -46,4 +46,6 @@ pub use record::Record;
 pub use stats::{BucketCounts, BucketStats, QueryViews, StoreStats, ViewCounters, ViewStats};
 pub use store::{DuplicateInsert, Operation, OperationResult, Store, StoreOptions};
 pub use transaction::Random;
-pub use views::{EndReason, Evaluated, Evaluation, Published, Rerun, Subscribed, SubscriberId, ViewState};
+pub use views::{
+    Delta, EndReason, Evaluated, Evaluation, Published, Rerun, Subscribed, SubscriberId, ViewState,
+};

@@ -291,7 +291,7 @@ impl<'a> ListWriter<'a> {
 }
 
 /// Appends an object of some members of a record; absent ones are left out.
-fn write_members(out: &mut String, fields: &[CompactString], record: &Object) {
+pub(crate) fn write_members(out: &mut String, fields: &[CompactString], record: &Object) {
     out.push('{');
     let mut separator = false;
     for name in fields {

@@ -119,6 +119,8 @@ pub struct ViewCounters {
     pub reruns: u64,
     /// Results that were new.
     pub published: u64,
+    /// New results of which the changes could be told.
+    pub deltas: u64,
     /// Results that equalled the last one and reached nobody.
     pub suppressed: u64,
 }
@@ -220,6 +222,7 @@ impl ViewStats {
             ("rebuilds", number(counters.rebuilds)),
             ("reruns", number(counters.reruns)),
             ("published", number(counters.published)),
+            ("deltas", number(counters.deltas)),
             ("suppressed", number(counters.suppressed)),
             ("queries", Value::Array(self.queries.iter().map(query).collect())),
         ])

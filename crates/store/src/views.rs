@@ -20,6 +20,7 @@
 //! Source: the store specification, part C.
 
 mod aggregate;
+mod delta;
 mod evaluation;
 mod groups;
 mod list;
@@ -41,6 +42,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use view::{Concern, Upkeep, View};
 
+pub use delta::Delta;
 pub use evaluation::{Evaluated, Evaluation, Published, Subscribed, ViewState};
 pub use view::Rerun;
 
@@ -140,6 +142,20 @@ impl Views {
         state
     }
 
+    /// Names the bucket that a subscriber's view reads.
+    pub(crate) fn bucket_of(&self, subscriber: SubscriberId) -> Option<&CompactString> {
+        self.views.get(self.subscribers.get(&subscriber)?).map(|view| &view.bucket)
+    }
+
+    /// Lets a subscriber follow the changes of its view from now on; false if that is not possible.
+    pub(crate) fn follow(&mut self, subscriber: SubscriberId, key_field: &str) -> bool {
+        let view = self.subscribers.get(&subscriber).and_then(|id| self.views.get_mut(id));
+        let Some(view) = view.filter(|view| view.can_be_followed(key_field)) else { return false };
+        view.followers.insert(subscriber);
+        view.take_base();
+        true
+    }
+
     /// Makes an evaluation of a view as of now, which is commit `lsn`. `read` chooses the records to look at, given
     /// the bucket, the query and how many records of a limited list are wanted.
     pub(crate) fn evaluation(
@@ -154,7 +170,7 @@ impl Views {
         if let Upkeep::Kept(state) = &mut view.upkeep {
             self.counters.kept += 1;
             let input = Input::Kept(state.snapshot(&mut self.counters.additions));
-            return Some(Evaluation { view: id, lsn, query, subscriber, input });
+            return Some(Evaluation { view: id, lsn, query, subscriber, input, base: view.base() });
         }
         let source = read(&view.bucket, &query, view.count_to_read())?;
         let has_room = self.bytes.saturating_add(view.size_bytes) <= self.bytes_max;
@@ -173,7 +189,8 @@ impl Views {
                 None
             }
         };
-        Some(Evaluation { view: id, lsn, query, subscriber, input: Input::Read { source, build } })
+        let (input, base) = (Input::Read { source, build }, view.base());
+        Some(Evaluation { view: id, lsn, query, subscriber, input, base })
     }
 
     /// Takes the next view that has to be evaluated.
@@ -241,26 +258,31 @@ impl Views {
 
     /// Installs a result if it is newer, and lists who is to be told.
     pub(crate) fn publish(&mut self, evaluated: Evaluated) -> Published {
-        let Evaluated { view: id, lsn, subscriber, result, built } = evaluated;
+        let Evaluated { view: id, lsn, subscriber, result, built, snapshot, delta } = evaluated;
         let fresh = ViewState { version: lsn, result };
         let Some(view) = self.views.get_mut(&id) else {
-            return Published { state: fresh, changed: Vec::new() };
+            return Published { state: fresh, changed: Vec::new(), delta: None };
         };
         if let Some(built) = built {
             self.counters.additions += built.additions;
             view.install(built);
         }
-        let mut changed = Vec::new();
+        let (mut changed, mut told_delta) = (Vec::new(), None);
         let state = match &view.published {
             Some(state) if view.evaluated_lsn >= lsn => state.clone(),
             Some(state) if state.result == fresh.result => {
                 view.evaluated_lsn = lsn;
+                view.base = snapshot;
                 self.counters.suppressed += 1;
                 state.clone()
             }
             Some(_) | None => {
                 view.evaluated_lsn = lsn;
                 self.counters.published += 1;
+                let version = view.published.as_ref().map(|state| state.version);
+                told_delta = delta.filter(|delta| version == Some(delta.from));
+                self.counters.deltas += u64::from(told_delta.is_some());
+                view.base = snapshot;
                 let told = view.subscribers.iter().filter(|(_, told)| **told);
                 changed.extend(told.map(|(subscriber, _)| (*subscriber, fresh.clone())));
                 view.published = Some(fresh.clone());
@@ -270,8 +292,9 @@ impl Views {
         if let Some(told) = subscriber.and_then(|subscriber| view.subscribers.get_mut(&subscriber)) {
             *told = true;
         }
+        view.take_base();
         self.settle(id);
-        Published { state, changed }
+        Published { state, changed, delta: told_delta }
     }
 
     /// Removes a subscriber; gives the query and parameters of the view if it was the last one.
@@ -282,6 +305,10 @@ impl Views {
         let id = self.subscribers.remove(&subscriber)?;
         let view = self.views.get_mut(&id)?;
         view.subscribers.remove(&subscriber);
+        view.followers.remove(&subscriber);
+        if view.followers.is_empty() {
+            view.base = None;
+        }
         Some(if view.subscribers.is_empty() { self.remove(id) } else { None })
     }
 

@@ -1,5 +1,6 @@
 //! Results on their way: what is to be evaluated, what came out, and whom it concerns.
 
+use super::delta::Delta;
 use super::state::{Snapshot, State};
 use super::{SubscriberId, ViewId};
 use crate::plan::Source;
@@ -33,6 +34,15 @@ pub struct Evaluation {
     pub(super) query: Arc<CompiledQuery>,
     pub(super) subscriber: Option<SubscriberId>,
     pub(super) input: Input,
+    /// What to write changes against, if somebody wants to know them.
+    pub(super) base: Option<Base>,
+}
+
+/// A version of a result that has been published.
+#[derive(Clone, Debug)]
+pub(super) struct Base {
+    /// `None` = the version that is published now is not known in this form.
+    pub(super) version: Option<(u64, Arc<Snapshot>)>,
 }
 
 /// What a result is made from.
@@ -62,6 +72,10 @@ pub struct Evaluated {
     pub(super) subscriber: Option<SubscriberId>,
     pub(super) result: Option<Arc<str>>,
     pub(super) built: Option<Built>,
+    /// What the result was written from, if it is to be a base.
+    pub(super) snapshot: Option<Arc<Snapshot>>,
+    /// The changes since another version.
+    pub(super) delta: Option<Delta>,
 }
 
 /// A state as of the commit of its evaluation.
@@ -76,21 +90,31 @@ pub(super) struct Built {
 impl Evaluation {
     /// Does the work. Needs nothing of the store any more, so it may run anywhere.
     pub fn run(self) -> Evaluated {
-        let Self { view, lsn, query, subscriber, input } = self;
-        let (result, built) = match input {
-            Input::Kept(snapshot) => (snapshot.write(&query), None),
+        let Self { view, lsn, query, subscriber, input, base } = self;
+        let mut built = None;
+        let snapshot = match input {
+            Input::Kept(snapshot) => snapshot,
             Input::Read { source, build: None } => {
                 let text = query.evaluate(source.iter(), |record| record.members(), |record| record.json());
-                (text, None)
+                let result = text.map(Arc::from);
+                return Evaluated { view, lsn, subscriber, result, built, snapshot: None, delta: None };
             }
             Input::Read { source, build: Some(Build { number, refills }) } => {
                 let mut state = Box::new(State::build(&query, &source, refills));
                 let mut additions = 0;
-                let text = state.snapshot(&mut additions).write(&query);
-                (text, Some(Built { number, state, additions }))
+                let snapshot = state.snapshot(&mut additions);
+                built = Some(Built { number, state, additions });
+                snapshot
             }
         };
-        Evaluated { view, lsn, subscriber, result: result.map(Arc::from), built }
+        let result: Option<Arc<str>> = snapshot.write(&query).map(Arc::from);
+        let delta = base.as_ref().and_then(|base| base.version.as_ref()).and_then(|(from, old)| {
+            let changes = snapshot.write_delta(lsn, *from, old, &query)?;
+            let is_shorter = result.as_ref().is_some_and(|result| changes.len() < result.len());
+            is_shorter.then(|| Delta { from: *from, to: lsn, changes: changes.into() })
+        });
+        let snapshot = base.map(|_| Arc::new(snapshot));
+        Evaluated { view, lsn, subscriber, result, built, snapshot, delta }
     }
 }
 
@@ -102,4 +126,8 @@ pub struct Published {
     pub state: ViewState,
     /// Subscribers to tell, with what.
     pub changed: Vec<(SubscriberId, ViewState)>,
+    /// The changes that led to the new result, if a subscriber of the view follows them (see
+    /// [`Store::follow_changes`](crate::Store::follow_changes)) and if they are shorter than the result. One who was last
+    /// told version [`Delta::from`] can be told these instead; anybody else must be told the result.
+    pub delta: Option<Delta>,
 }

@@ -59,6 +59,11 @@ impl<V: Clone> Rows<V> {
         self.len
     }
 
+    /// Gives the chunks.
+    pub(super) fn chunks(&self) -> &[Arc<Chunk<V>>] {
+        &self.chunks
+    }
+
     /// Iterates over the rows in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Row<V>> {
         self.chunks.iter().flat_map(|chunk| chunk.iter())

@@ -1,6 +1,7 @@
 //! The kept state of a view: one variant per family of shapes, each maintained change by change.
 
 use super::aggregate::Aggregate;
+use super::delta;
 use super::groups::{Entry, Grouping, Groups};
 use super::list::{List, Listing};
 use super::rows::Rows;
@@ -195,6 +196,23 @@ fn apply_scalar(
 }
 
 impl Snapshot {
+    /// Writes the changes that lead to this version of a list from an older one; `None` if the result is no list, or if
+    /// there is a record that cannot be named.
+    pub(super) fn write_delta(
+        &self,
+        to: u64,
+        from: u64,
+        old: &Self,
+        query: &CompiledQuery,
+    ) -> Option<String> {
+        match (old, self, parts(query)) {
+            (Self::List(old), Self::List(new), Parts::List(listing, fields)) => {
+                delta::write(listing, fields, (from, old), (to, new))
+            }
+            _ => None,
+        }
+    }
+
     /// Writes the result; `None` = no value.
     pub(super) fn write(&self, query: &CompiledQuery) -> Option<String> {
         match (self, parts(query)) {

@@ -1,14 +1,14 @@
 //! One view: what it shows, who watches it, and how its result is kept up to date.
 
 use super::SubscriberId;
-use super::evaluation::{Built, ViewState};
+use super::evaluation::{Base, Built, ViewState};
 use super::list;
-use super::state::{Effect, State};
+use super::state::{Effect, Snapshot, State};
 use crate::filter::Filter;
 use crate::query::{CompiledQuery, Shape};
 use crate::record::Record;
 use noex_json::CompactString;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Why a view has no state from which its result could be kept up to date.
@@ -80,6 +80,10 @@ pub(super) struct View {
     /// Whether the subscriber has been given a result yet.
     pub(super) subscribers: BTreeMap<SubscriberId, bool>,
     pub(super) published: Option<ViewState>,
+    /// Subscribers that follow changes.
+    pub(super) followers: BTreeSet<SubscriberId>,
+    /// What `published` was written from, while somebody follows.
+    pub(super) base: Option<Arc<Snapshot>>,
     /// The commit whose state the newest evaluation showed.
     pub(super) evaluated_lsn: u64,
     /// The last commit that may have changed the result.
@@ -122,6 +126,8 @@ impl View {
             compiled: Arc::new(compiled),
             subscribers: BTreeMap::new(),
             published: None,
+            followers: BTreeSet::new(),
+            base: None,
             evaluated_lsn: 0,
             changed_lsn: 0,
             is_queued: false,
@@ -140,6 +146,33 @@ impl View {
 
     pub(super) fn is_dirty(&self) -> bool {
         self.published.is_none() || self.changed_lsn > self.evaluated_lsn
+    }
+
+    /// Gives what to write changes against; `None` if nobody follows them.
+    pub(super) fn base(&self) -> Option<Base> {
+        let version = || self.published.as_ref().map(|state| state.version);
+        (!self.followers.is_empty()).then(|| Base { version: version().zip(self.base.clone()) })
+    }
+
+    /// Copies the base from the state if it is missing and the state is that of the published result.
+    pub(super) fn take_base(&mut self) {
+        let is_missing = self.base.is_none() && !self.followers.is_empty() && !self.is_dirty();
+        if let Upkeep::Kept(state) = &mut self.upkeep
+            && is_missing
+        {
+            // A list takes no additions.
+            self.base = Some(Arc::new(state.snapshot(&mut 0)));
+        }
+    }
+
+    /// Tells whether changes of the result can be told: it is a list that shows the key of each record.
+    pub(super) fn can_be_followed(&self, key_field: &str) -> bool {
+        match self.compiled.shape() {
+            Shape::List { fields, .. } => {
+                fields.as_ref().is_none_or(|fields| fields.iter().any(|field| field == key_field))
+            }
+            Shape::Scalar(..) | Shape::Groups { .. } => false,
+        }
     }
 
     /// Tells whether a commit has concerned the view already.

@@ -280,7 +280,7 @@ fn statistics_name_what_is_run_again_and_why() {
     let stats = store.view_stats().to_value().to_json();
     let expected = concat!(
         r#"{"views":3,"stateBytes":BYTES,"stateBytesMax":18446744073709552000,"changes":1,"probes":1,"candidates":1,"#,
-        r#""transitions":1,"additions":0,"kept":1,"builds":1,"refills":0,"rebuilds":0,"reruns":2,"published":4,"#,
+        r#""transitions":1,"additions":0,"kept":1,"builds":1,"refills":0,"rebuilds":0,"reruns":2,"published":4,"deltas":0,"#,
         r#""suppressed":0,"queries":[{"query":"q1","shape":"list","views":1,"subscriptions":1,"kept":0,"building":0,"#,
         r#""rerun":{"constant":1},"stateBytes":0},{"query":"q2","shape":"window","views":1,"subscriptions":1,"kept":0,"#,
         r#""building":0,"rerun":{"constant":1},"stateBytes":0},{"query":"q3","shape":"window","views":1,"#,

@@ -218,7 +218,7 @@ impl Wire {
         let state = match self.store.subscribe(self.now_ms, text(request, "query"), params, id)? {
             Subscribed::Ready(state) => state,
             Subscribed::Evaluate(evaluation) => {
-                let Published { state, changed } = self.store.publish(evaluation.run());
+                let Published { state, changed, .. } = self.store.publish(evaluation.run());
                 assert!(changed.is_empty(), "nobody else is concerned");
                 state
             }
