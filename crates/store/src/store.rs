@@ -51,7 +51,7 @@ pub struct StoreOptions {
     /// Greatest number of queries; 0 = unlimited.
     pub queries_max: usize,
     /// Greatest memory, in bytes (estimated), that the states of all views may hold together. A view that would exceed
-    /// it keeps none and is evaluated from records whenever a change concerns it.
+    /// it keeps none and is evaluated from records whenever a change concerns it. 256 MiB by default.
     pub view_bytes_max: usize,
     /// Whether records outlive the process; only reported.
     pub persistence_enabled: bool,

@@ -76,6 +76,13 @@ impl Aggregate {
         self.numbers -= 1;
     }
 
+    /// Ends the adding of many records.
+    pub(super) fn prepare(&mut self) {
+        if let Kept::Sum(sum) = &mut self.kept {
+            sum.prepare();
+        }
+    }
+
     /// Gives the result; `None` = no value (min and max of nothing). Counts the additions that it took.
     #[expect(clippy::cast_precision_loss, reason = "there are fewer records than 2^53")]
     pub(super) fn value(&mut self, additions: &mut u64) -> Option<f64> {

@@ -26,10 +26,10 @@ use std::sync::Arc;
 /// - `left`: keys of records that are no longer in the list.
 /// - `entered`: records that are new in the list, each with its position in it.
 /// - `changed`: keys of records of which shown members have changed, each with the new values of these members, and with
-///   its position if the record has moved.
+///   its position if a field by which the list is sorted has changed.
 ///
-/// To apply them: take the records that left out of the list, and those that moved too; set the changed members; then
-/// put the records that entered or moved in, in ascending order of their positions, each at its position. A record that
+/// To apply them: take the records that left out of the list, and those that have a new position too; set the changed members; then
+/// put the records with positions in, in ascending order of their positions, each at its position. A record that
 /// lost a member, or whose key is in use again, is among both `left` and `entered`. Keys are values of the bucket's key
 /// field and as such distinct scalars.
 #[derive(Clone, Debug, PartialEq)]

@@ -160,6 +160,7 @@ impl Groups {
         let mut additions = 0;
         let mut rows: Vec<Row<Entry>> = Vec::with_capacity(self.groups.len());
         for group in self.groups.values_mut() {
+            group.aggregate.prepare();
             let value = group.aggregate.value(&mut additions).unwrap_or(0.0);
             let Some((seq, first)) = group.members.first_key_value() else { continue };
             (group.shown_at, group.is_stale) = (Some(*seq), false);

@@ -152,6 +152,7 @@ fn scalar(
     for (seq, record) in source.matching_entries(&query.filter) {
         aggregate.add(seq, record.members().get(field))?;
     }
+    aggregate.prepare();
     Ok(State::Scalar(aggregate))
 }
 

@@ -5,13 +5,13 @@
 
 mod choose;
 
-use crate::support::{Counting, EPOCH_MS, object};
+use crate::support::{Counting, EPOCH_MS, json, object};
 use choose::{Choices, Flavour};
 use noex_json::{CompactString, Object, Value};
 use noex_store::query::{QueryDefinition, QueryOptions};
 use noex_store::{
-    Answer, DuplicateInsert, EndReason, Evaluated, Evaluation, Operation, ReadRequest, Store, StoreOptions,
-    Subscribed, SubscriberId, ViewCounters, ViewState,
+    Answer, Delta, DuplicateInsert, EndReason, Evaluated, Evaluation, Operation, ReadRequest, Store,
+    StoreOptions, Subscribed, SubscriberId, ViewCounters, ViewState,
 };
 use std::collections::BTreeMap;
 
@@ -19,6 +19,9 @@ struct Client {
     query: usize,
     params: Value,
     state: Option<ViewState>,
+    /// Whether it follows changes; what it made of them.
+    follows: bool,
+    list: Value,
 }
 
 struct History {
@@ -249,6 +252,7 @@ impl History {
         let Ok(subscribed) = self.store.subscribe(self.now_ms, &name(query), Some(&params), id) else {
             return;
         };
+        let follows = self.choices.once_in(2) && self.store.follow_changes(id);
         let state = match subscribed {
             Subscribed::Ready(state) => Some(state),
             Subscribed::Evaluate(evaluation) => {
@@ -256,7 +260,11 @@ impl History {
                 None
             }
         };
-        self.clients.insert(self.next, Client { query, params, state });
+        let mut client = Client { query, params, state: None, follows, list: Value::Null };
+        if let Some(state) = state {
+            client.tell(state, None);
+        }
+        self.clients.insert(self.next, client);
     }
 
     fn unsubscribe(&mut self) {
@@ -285,11 +293,11 @@ impl History {
             let client = self.clients.get_mut(&id.0).expect("a push to somebody who is there");
             let known = client.state.as_ref().expect("no push before the response");
             assert!(known.version < state.version && known.result != state.result, "{known:?} {state:?}");
-            client.state = Some(state);
+            client.tell(state, published.delta.as_ref());
         }
         if let Some(client) = subscriber.and_then(|id| self.clients.get_mut(&id)) {
             assert!(client.state.is_none(), "answered twice");
-            client.state = Some(published.state);
+            client.tell(published.state, None);
         }
     }
 
@@ -320,6 +328,11 @@ impl History {
             let shown = || (Value::Object(config.clone()).to_json(), client.params.to_json());
             assert_eq!(known, fresh.as_deref(), "{:?} {:?}", shown(), self.store.view_stats());
         }
+        for client in self.clients.values().filter(|client| client.follows) {
+            let state = client.state.as_ref().expect("answered");
+            let result = state.result.as_deref().map_or(Value::Null, json);
+            assert_eq!(client.list, result, "{:?}", self.queries[client.query]);
+        }
         let stats = self.store.view_stats();
         let subscriptions: usize = stats.queries.iter().map(|of| of.subscriptions).sum();
         assert_eq!(subscriptions, self.clients.len());
@@ -327,6 +340,57 @@ impl History {
         let held: usize = stats.queries.iter().map(|of| of.state_bytes).sum();
         assert_eq!(held, stats.state_bytes);
     }
+}
+
+impl Client {
+    /// Takes a new result: by its changes if they are those of the version it knows.
+    fn tell(&mut self, state: ViewState, delta: Option<&Delta>) {
+        let known = self.state.as_ref().map(|state| state.version);
+        match delta.filter(|delta| self.follows && Some(delta.from) == known) {
+            Some(delta) => {
+                assert_eq!(delta.to, state.version);
+                let changes = object(&delta.changes);
+                assert_eq!(changes.get("from").and_then(Value::as_number), Some(delta.from as f64));
+                assert_eq!(changes.get("to").and_then(Value::as_number), Some(delta.to as f64));
+                self.list = follow(&self.list, &changes);
+            }
+            None => self.list = state.result.as_deref().map_or(Value::Null, json),
+        }
+        self.state = Some(state);
+    }
+}
+
+/// Applies changes to a list as their description says.
+fn follow(list: &Value, changes: &Object) -> Value {
+    let items = |name: &str| changes.get(name).and_then(Value::as_array).unwrap_or_default();
+    let key = |record: &Value| record.as_object().and_then(|record| record.get("id")).cloned();
+    let mut list: Vec<Value> = list.as_array().expect("only lists are followed").to_vec();
+    for left in items("left") {
+        let at = list.iter().position(|record| key(record).as_ref() == Some(left));
+        list.remove(at.expect("a record that was there"));
+    }
+    let at_of = |value: &Value| value.as_number().expect("a position") as usize;
+    let mut placed: Vec<(usize, Value)> = Vec::new();
+    for entered in items("entered") {
+        let Some([at, record]) = entered.as_array() else { panic!("{entered:?}") };
+        placed.push((at_of(at), record.clone()));
+    }
+    for changed in items("changed") {
+        let Some([id, members, at @ ..]) = changed.as_array() else { panic!("{changed:?}") };
+        let is_it = |record: &Value| key(record).as_ref() == Some(id);
+        let place = list.iter().position(is_it).expect("a record that was there");
+        let Value::Object(record) = &mut list[place] else { panic!("no record") };
+        let members = members.as_object().expect("members").iter();
+        record.merge(members.map(|(name, value)| (name.clone(), value.clone())));
+        if let [at] = at {
+            placed.push((at_of(at), list.remove(place)));
+        }
+    }
+    placed.sort_by_key(|(at, _)| *at);
+    for (at, record) in placed {
+        list.insert(at, record);
+    }
+    Value::Array(list)
 }
 
 fn variable(name: &str) -> Option<u64> {
@@ -376,14 +440,14 @@ fn live_results_equal_fresh_ones() {
         totals.rebuilds += counters.rebuilds;
         totals.reruns += counters.reruns;
         totals.published += counters.published;
+        totals.deltas += counters.deltas;
         totals.suppressed += counters.suppressed;
         seed += 1;
     }
     println!("{seed} histories, {commits} commits: {totals:?}");
     // Every way to keep a result up to date was taken.
-    for count in
-        [totals.kept, totals.builds, totals.refills, totals.rebuilds, totals.reruns, totals.suppressed]
-    {
+    let ViewCounters { kept, builds, refills, rebuilds, reruns, deltas, suppressed, .. } = totals;
+    for count in [kept, builds, refills, rebuilds, reruns, deltas, suppressed] {
         assert!(count > 0, "{totals:?}");
     }
 }
