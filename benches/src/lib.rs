@@ -12,6 +12,7 @@ pub mod classify;
 pub mod client;
 pub mod clock;
 pub mod error;
+pub mod exchange;
 pub mod flags;
 pub mod frame;
 pub mod handshake;

@@ -1,7 +1,7 @@
 //! Operations as typed calls: what leaves the machine to be executed.
 
 use alloc::{string::String, vec::Vec};
-use noex_json::{Object, Value};
+use noex_json::{CompactString, Object, Value};
 
 /// Which aggregate an operation computes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -22,55 +22,55 @@ pub enum Aggregate {
 #[non_exhaustive]
 pub enum StoreCall {
     Insert {
-        bucket: String,
+        bucket: CompactString,
         data: Object,
     },
     Get {
-        bucket: String,
+        bucket: CompactString,
         key: Value,
     },
     Update {
-        bucket: String,
+        bucket: CompactString,
         key: Value,
         data: Object,
     },
     Delete {
-        bucket: String,
+        bucket: CompactString,
         key: Value,
     },
     All {
-        bucket: String,
+        bucket: CompactString,
     },
     Where {
-        bucket: String,
+        bucket: CompactString,
         filter: Object,
     },
     FindOne {
-        bucket: String,
+        bucket: CompactString,
         filter: Object,
     },
     Count {
-        bucket: String,
+        bucket: CompactString,
         filter: Option<Object>,
     },
     First {
-        bucket: String,
+        bucket: CompactString,
         n: usize,
     },
     Last {
-        bucket: String,
+        bucket: CompactString,
         n: usize,
     },
     Paginate {
-        bucket: String,
+        bucket: CompactString,
         limit: usize,
         after: Option<Value>,
     },
     Clear {
-        bucket: String,
+        bucket: CompactString,
     },
     Aggregate {
-        bucket: String,
+        bucket: CompactString,
         function: Aggregate,
         field: String,
         filter: Option<Object>,
@@ -115,13 +115,13 @@ pub enum StoreCall {
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "members carry the names of the protocol's fields")]
 pub enum StoreOperation {
-    Get { bucket: String, key: Value },
-    Insert { bucket: String, data: Object },
-    Update { bucket: String, key: Value, data: Object },
-    Delete { bucket: String, key: Value },
-    Where { bucket: String, filter: Object },
-    FindOne { bucket: String, filter: Object },
-    Count { bucket: String, filter: Option<Object> },
+    Get { bucket: CompactString, key: Value },
+    Insert { bucket: CompactString, data: Object },
+    Update { bucket: CompactString, key: Value, data: Object },
+    Delete { bucket: CompactString, key: Value },
+    Where { bucket: CompactString, filter: Object },
+    FindOne { bucket: CompactString, filter: Object },
+    Count { bucket: CompactString, filter: Option<Object> },
 }
 
 /// A call of the rule engine.

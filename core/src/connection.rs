@@ -26,9 +26,9 @@ use crate::{
     outbox::{Outbox, Replies},
     refusal::Code,
     request::{self, RequestId},
-    subscriptions::{EndReason, Stream, SubId, Subscriptions},
+    subscriptions::{EndReason, Stream, Subscriptions},
 };
-use alloc::{boxed::Box, collections::VecDeque, string::String, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, collections::VecDeque, string::String, sync::Arc};
 
 /// Who is at the other end.
 #[derive(Clone, Debug)]
@@ -366,6 +366,15 @@ impl Connection {
         self.outbox.pop()
     }
 
+    /// Gives back the room of queues that are empty; for a connection that is about to wait.
+    pub fn release_spare(&mut self) {
+        if self.effects.is_empty() {
+            self.effects = VecDeque::new();
+        }
+        self.outbox.release_spare();
+        self.replies.release_spare();
+    }
+
     /// The moment at which [`Connection::handle_timeout`] wants to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
@@ -573,10 +582,8 @@ impl Connection {
     }
 
     fn drop_subscriptions(&mut self, shared: &dyn Shared) {
-        let ids: Vec<SubId> = self.subscriptions.ids().collect();
-        shared.release_subscriptions(ids.len());
-        for subscription in ids {
-            self.subscriptions.remove(subscription);
+        shared.release_subscriptions(self.subscriptions.len());
+        for subscription in self.subscriptions.take_all() {
             self.effects.push_back(Effect::Unsubscribe { subscription });
         }
     }

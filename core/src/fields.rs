@@ -9,7 +9,7 @@ use crate::{
     request::Members,
 };
 use alloc::{borrow::Cow, format, string::String, vec::Vec};
-use noex_json::{Object, Raw, Value, scan_array, utf16_len};
+use noex_json::{CompactString, Object, Raw, Value, scan_array, utf16_len};
 
 type Checked<T> = Result<T, Refusal>;
 
@@ -95,8 +95,10 @@ impl<'a, 'm> Fields<'a, 'm> {
             .ok_or_else(|| Refusal::validation("Missing \"key\": expected non-null value"))
     }
 
-    fn bucket(&self) -> Checked<String> {
-        self.name("bucket")
+    fn bucket(&self) -> Checked<CompactString> {
+        let text = self.text("bucket")?;
+        self.check_length("bucket", &text)?;
+        Ok(CompactString::from(text))
     }
 
     /// Any value; `null` counts as absent.
@@ -254,8 +256,8 @@ fn inner_operation(index: usize, raw: Raw<'_>, config: &Config) -> Checked<Store
     let bucket = members
         .text("bucket")
         .filter(|name| !name.is_empty())
-        .ok_or_else(|| fail("missing or invalid \"bucket\""))?
-        .into_owned();
+        .map(CompactString::from)
+        .ok_or_else(|| fail("missing or invalid \"bucket\""))?;
     let max = config.name_length_max;
     if max != 0 && bucket.len() > max && utf16_len(&bucket) > max {
         return Err(fail(&format!("missing or invalid \"bucket\": expected at most {max} characters")));

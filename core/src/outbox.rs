@@ -31,6 +31,13 @@ impl Outbox {
         Some(frame)
     }
 
+    /// Gives back the room of the queue, if it is empty.
+    pub(crate) fn release_spare(&mut self) {
+        if self.frames.is_empty() {
+            self.frames = VecDeque::new();
+        }
+    }
+
     /// Drops what has not been handed out.
     pub(crate) fn clear(&mut self) {
         self.total_bytes -= self.bytes as u64;
@@ -129,6 +136,13 @@ impl Replies {
         let text = slot.text?;
         self.bytes -= text.len();
         Some((text, slot.announces))
+    }
+
+    /// Gives back the room of the list, if it is empty.
+    pub(crate) fn release_spare(&mut self) {
+        if self.slots.is_empty() {
+            self.slots = VecDeque::new();
+        }
     }
 
     /// Drops all places; tokens of dropped places are ignored from now on.

@@ -65,13 +65,22 @@ pub(crate) enum Envelope<'a> {
     Request { id: RequestId, kind: Cow<'a, str> },
 }
 
-/// Reads the envelope of a message, and lists its members, of which there must not be any yet.
+/// Reads the envelope of a message, and lists its other members, of which there must not be any yet.
 pub(crate) fn read<'a>(
     text: &'a str,
     depth_max: usize,
     members: &mut Members<'a>,
 ) -> Result<Envelope<'a>, (RequestId, Refusal)> {
-    scan_object(text, depth_max, |member| members.0.push(member)).map_err(|error| {
+    let (mut id, mut kind) = (None, None);
+    let note = |(name, raw): Member<'a>| {
+        // Of repeated members the last counts.
+        match &*name {
+            "id" => id = Some(raw),
+            "type" => kind = Some(raw),
+            _ => members.0.push((name, raw)),
+        }
+    };
+    scan_object(text, depth_max, note).map_err(|error| {
         let message = match error {
             ParseError::Syntax => "Invalid JSON",
             ParseError::TooDeep => "Message nesting too deep",
@@ -79,11 +88,11 @@ pub(crate) fn read<'a>(
         };
         (RequestId::NONE, Refusal::new(Code::ParseError, message))
     })?;
-    let id = members.get("id").and_then(RequestId::read);
+    let id = id.and_then(RequestId::read);
     let invalid = |id: Option<RequestId>, message: &'static str| {
         (id.unwrap_or(RequestId::NONE), Refusal::new(Code::InvalidRequest, message))
     };
-    let Some(kind) = members.text("type").filter(|kind| !kind.is_empty()) else {
+    let Some(kind) = kind.and_then(Raw::as_str).filter(|kind| !kind.is_empty()) else {
         return Err(invalid(id, "Message must include non-empty string \"type\""));
     };
     if kind == "pong" {

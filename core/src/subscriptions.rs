@@ -1,6 +1,7 @@
 //! The subscriptions of one connection: what has been sent, what is held back, what has ended.
 
 use alloc::{
+    boxed::Box,
     collections::{BTreeMap, BTreeSet, VecDeque},
     string::String,
     sync::Arc,
@@ -146,7 +147,8 @@ const ENDED_MAX: usize = 1024;
 /// All subscriptions of a connection.
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
-    live: BTreeMap<SubId, Subscription>,
+    /// Boxed, because a node of the map has room for many, and most connections have one.
+    live: BTreeMap<SubId, Box<Subscription>>,
     /// Subscriptions with something held back, in the order in which that began.
     deferred: VecDeque<SubId>,
     /// Subscriptions whose latest result must follow a reply that waits its turn.
@@ -165,17 +167,24 @@ impl Subscriptions {
     }
 
     pub(crate) fn insert(&mut self, id: SubId, stream: Stream) {
-        self.live.insert(id, Subscription { stream, announced: false, ended: None });
+        self.live.insert(id, Box::new(Subscription { stream, announced: false, ended: None }));
     }
 
     pub(crate) fn get_mut(&mut self, id: SubId) -> Option<&mut Subscription> {
-        self.live.get_mut(&id)
+        self.live.get_mut(&id).map(Box::as_mut)
     }
 
-    pub(crate) fn remove(&mut self, id: SubId) -> Option<Subscription> {
+    pub(crate) fn remove(&mut self, id: SubId) -> Option<Box<Subscription>> {
         self.deferred.retain(|deferred| *deferred != id);
         self.after_replies.remove(&id);
         self.live.remove(&id)
+    }
+
+    /// Removes all subscriptions and lists them.
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = SubId> + use<> {
+        self.deferred.clear();
+        self.after_replies.clear();
+        core::mem::take(&mut self.live).into_keys()
     }
 
     /// Removes a subscription that the server ends, and remembers it.

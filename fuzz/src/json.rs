@@ -15,7 +15,7 @@ pub(crate) fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let scanned = scan(text, usize::MAX);
     let mut members = Vec::new();
-    let listed = scan_object(text, usize::MAX, &mut members);
+    let listed = scan_object(text, usize::MAX, |member| members.push(member));
     match (&scanned, &listed) {
         (Ok(raw), Ok(())) => assert!(raw.is_object()),
         (Ok(raw), Err(error)) => {
@@ -36,7 +36,7 @@ pub(crate) fn run(data: &[u8]) {
     let value = parse(text, depth).expect("of this depth");
     if let Some(less) = depth.checked_sub(1) {
         assert_eq!(parse(text, less).map(drop), Err(ParseError::TooDeep));
-        assert!(scan_object(text, less, &mut Vec::new()).is_err());
+        assert!(scan_object(text, less, |_| ()).is_err());
     }
     same(&value, &reference);
     writes_what_it_reads(&value);

@@ -40,7 +40,26 @@ const MESSAGES_PER_TURN_MAX: usize = 128;
 const TURNS_MAX: usize = 4;
 
 /// Serves one accepted stream until it is closed. `peer` is the address of its other end.
-pub async fn serve<S, T>(hub: Arc<Hub>, mut stream: S, peer: Option<IpAddr>, mut timer: T)
+pub async fn serve<S, T>(hub: Arc<Hub>, stream: S, peer: Option<IpAddr>, timer: T)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timer,
+{
+    // Both on the heap, so that a connection that waits does not keep the room that its handshake needed.
+    if let Some(mut drive) = Box::pin(open(hub, stream, peer, timer)).await {
+        let reason = (&mut *drive).await;
+        tracing::debug!(?reason, "connection closed");
+        drive.farewell(reason).await;
+    }
+}
+
+/// Does the handshake; `None` = the stream is refused or gone.
+async fn open<S, T>(
+    hub: Arc<Hub>,
+    mut stream: S,
+    peer: Option<IpAddr>,
+    mut timer: T,
+) -> Option<Box<Drive<S, T>>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     T: Timer,
@@ -58,25 +77,22 @@ where
                 .or_else(|| peer.map(|ip| ip.to_string()))
                 .unwrap_or_else(|| "unknown".to_owned());
             let answer = stream.write_all(acceptance.response.as_bytes());
-            if let Some(Ok(())) = before(&mut timer, deadline, answer).await {
-                let transport = Transport::new(stream, received, hub.options.payload_bytes_max).await;
-                converse(&hub, transport, peer, timer).await;
-            }
-            drop(place);
-            return;
+            before(&mut timer, deadline, answer).await?.ok()?;
+            let transport = Transport::new(stream, received, hub.options.payload_bytes_max).await;
+            return Some(Box::new(Drive::new(hub, place, transport, peer, timer)));
         }
         Ok(_) => Some(Response::FULL),
     };
-    if let Some(response) = refusal {
-        let deadline = timer.now().mono + hub.connection_config.close_timeout;
-        let farewell = async {
-            if stream.write_all(&response.to_bytes()).await.is_ok() && stream.close().await.is_ok() {
-                // Until the peer has seen the answer: unread data at a close would reset the connection.
-                poll_fn(|cx| poll_discard(&mut stream, cx)).await;
-            }
-        };
-        before(&mut timer, deadline, farewell).await;
-    }
+    let response = refusal?;
+    let deadline = timer.now().mono + hub.connection_config.close_timeout;
+    let farewell = async {
+        if stream.write_all(&response.to_bytes()).await.is_ok() && stream.close().await.is_ok() {
+            // Until the peer has seen the answer: unread data at a close would reset the connection.
+            poll_fn(|cx| poll_discard(&mut stream, cx)).await;
+        }
+    };
+    before(&mut timer, deadline, farewell).await;
+    None
 }
 
 /// A reserved place among the server's connections.
@@ -135,36 +151,6 @@ fn admit(hub: &Arc<Hub>, address: &str, now: Now) -> Result<Member, CloseReason>
     if hub.is_stopping() { Err(CloseReason::ServerShuttingDown) } else { Ok(member) }
 }
 
-/// Speaks the protocol until the connection has ended.
-async fn converse<S, T>(hub: &Arc<Hub>, transport: Transport<S>, address: String, timer: T)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-    T: Timer,
-{
-    let now = timer.now();
-    let config = Arc::clone(&hub.connection_config);
-    let (member, connection) = match admit(hub, &address, now) {
-        Ok(member) => (Some(member), Connection::new(config, Peer::new(address), now)),
-        Err(reason) => (None, Connection::refused(config, Peer::new(address), now, reason)),
-    };
-    let mut drive = Drive {
-        hub: Arc::clone(hub),
-        member,
-        connection,
-        transport,
-        timer,
-        armed: None,
-        awaited: None,
-        executed: false,
-        closing_since: None,
-        shut: false,
-        closed: None,
-    };
-    let reason = (&mut drive).await;
-    tracing::debug!(?reason, "connection closed");
-    drive.farewell(reason).await;
-}
-
 /// Membership in the registry, for as long as the TCP connection lives.
 struct Member {
     hub: Arc<Hub>,
@@ -200,6 +186,8 @@ struct Drive<S, T: Timer> {
     /// The sending direction has been ended.
     shut: bool,
     closed: Option<CloseReason>,
+    /// Given back last.
+    _place: Place,
 }
 
 impl<S, T> Future for Drive<S, T>
@@ -229,6 +217,30 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     T: Timer,
 {
+    /// Enters a connection into the registry and welcomes it, or turns it away.
+    fn new(hub: Arc<Hub>, place: Place, transport: Transport<S>, address: String, timer: T) -> Self {
+        let now = timer.now();
+        let config = Arc::clone(&hub.connection_config);
+        let (member, connection) = match admit(&hub, &address, now) {
+            Ok(member) => (Some(member), Connection::new(config, Peer::new(address), now)),
+            Err(reason) => (None, Connection::refused(config, Peer::new(address), now, reason)),
+        };
+        Self {
+            hub,
+            member,
+            connection,
+            transport,
+            timer,
+            armed: None,
+            awaited: None,
+            executed: false,
+            closing_since: None,
+            shut: false,
+            closed: None,
+            _place: place,
+        }
+    }
+
     fn step(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         if let Some(member) = &self.member {
             member.entry.inbox.register(cx.waker());
@@ -265,6 +277,9 @@ where
                 self.armed = Some(next);
             }
             if self.timer.poll_expired(cx).is_pending() {
+                // Nobody knows for how long.
+                self.connection.release_spare();
+                self.transport.release_spare();
                 return Poll::Pending;
             }
             self.armed = None;
@@ -408,7 +423,7 @@ where
     }
 
     /// Lets the peer see the last frames, for a bounded time.
-    async fn farewell(mut self, reason: CloseReason) {
+    async fn farewell(&mut self, reason: CloseReason) {
         if matches!(reason, CloseReason::TransportLost | CloseReason::SlowConsumer) {
             poll_fn(|cx| {
                 let _ = self.transport.poll_flush(cx);

@@ -20,13 +20,14 @@ use std::{
     task::{Context, Poll},
 };
 
-/// Size of the read buffer in bytes. Larger ones cost memory per idle connection and are zeroed for each read.
-const READ_BUFFER_BYTES: usize = 4096;
+/// Size of the read buffer in bytes: a batch of small requests. Every connection has one all the time, and it is zeroed
+/// for each read.
+const READ_BUFFER_BYTES: usize = 3584;
 /// Bytes read in one turn. Fragments and parts of frames are no messages, so the limit of messages does not bound
 /// the work on them.
 const TURN_READ_BYTES_MAX: usize = 256 * 1024;
-/// Capacity above which an empty write buffer is given back.
-const IDLE_BUFFER_BYTES_MAX: usize = 16 * 1024;
+/// First size of the write buffer, for a handful of answers.
+const WRITE_BUFFER_BYTES_MIN: usize = 1024;
 
 /// What was received.
 #[derive(Debug)]
@@ -131,6 +132,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
         if duplex.closed {
             return;
         }
+        if duplex.out.capacity() == 0 {
+            duplex.out.reserve(WRITE_BUFFER_BYTES_MIN);
+        }
         match frame {
             Frame::Text(text) => {
                 write_header(&mut duplex.out, 0x81, text.len());
@@ -176,10 +180,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
         }
         duplex.sent = 0;
         duplex.out.clear();
-        if duplex.out.capacity() > IDLE_BUFFER_BYTES_MAX {
-            duplex.out = Vec::new();
-        }
         Pin::new(&mut duplex.stream).poll_flush(cx)
+    }
+
+    /// Gives back the room of the buffer, if it is empty.
+    pub(crate) fn release_spare(&mut self) {
+        let out = &mut self.duplex().out;
+        if out.is_empty() {
+            *out = Vec::new();
+        }
     }
 
     /// Ends the sending direction.

@@ -45,6 +45,18 @@ impl Object {
         self.members.iter().find(|(n, _)| n == name).map(|(_, value)| value)
     }
 
+    /// Finds the place of a member, for [`Object::value_at`]. It stays the same until a member is added or removed.
+    #[must_use]
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.members.iter().position(|(n, _)| n == name)
+    }
+
+    /// Gives the value at a place.
+    #[must_use]
+    pub fn value_at(&self, place: usize) -> Option<&Value> {
+        self.members.get(place).map(|(_, value)| value)
+    }
+
     /// Tells whether a member is there (`null` counts).
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
@@ -68,6 +80,14 @@ impl Object {
             self.integer_names -= 1;
         }
         Some(self.members.remove(at).1)
+    }
+
+    /// Removes the members whose name is not to be kept.
+    pub fn retain(&mut self, mut keep: impl FnMut(&CompactString) -> bool) {
+        let front = self.members.get(..self.integer_names).unwrap_or_default();
+        // Asked twice about these few, so that the rest can be done in one go.
+        self.integer_names = front.iter().filter(|(name, _)| keep(name)).count();
+        self.members.retain(|(name, _)| keep(name));
     }
 
     /// Iterates over the members in order.
@@ -201,6 +221,20 @@ mod tests {
         object.remove("9");
         object.set("3", 1.0);
         assert_eq!(names(&object)[..4], ["0", "3", "10", "4294967294"]);
+    }
+
+    #[test]
+    fn retained_members_keep_their_order() {
+        let mut object = Object::new();
+        for name in ["b", "2", "a", "1", "c"] {
+            object.set(name, true);
+        }
+        object.retain(|name| name != "1" && name != "a");
+        object.set("0", true);
+        object.set("3", true);
+        assert_eq!(names(&object), ["0", "2", "3", "b", "c"]);
+        assert_eq!((object.position("3"), object.position("1")), (Some(2), None));
+        assert!(object.value_at(2).is_some() && object.value_at(5).is_none());
     }
 
     #[test]

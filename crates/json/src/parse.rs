@@ -53,7 +53,12 @@ impl<'a> Raw<'a> {
     /// Reads a string; `None` if the value is of another type.
     #[must_use]
     pub fn as_str(self) -> Option<Cow<'a, str>> {
-        self.0.starts_with('"').then(|| Parser::new(self.0).string().ok()).flatten()
+        // Only what was scanned becomes a `Raw`, so the quotes are a pair.
+        let inside = self.0.strip_prefix('"')?.strip_suffix('"')?;
+        if inside.as_bytes().contains(&b'\\') {
+            return Parser::new(self.0).string().ok();
+        }
+        Some(Cow::Borrowed(inside))
     }
 
     /// Reads a number; `None` if the value is of another type. Overflow gives an infinity.
@@ -66,7 +71,11 @@ impl<'a> Raw<'a> {
     /// Builds the value. Recursion depth is the nesting depth, which the scan has bounded.
     #[must_use]
     pub fn to_value(self) -> Value {
-        Parser::new(self.0).value(usize::MAX).unwrap_or_default()
+        match self.as_str() {
+            Some(Cow::Borrowed(text)) => Value::String(CompactString::new(text)),
+            Some(Cow::Owned(text)) => Value::String(text.into()),
+            None => Parser::new(self.0).value(usize::MAX).unwrap_or_default(),
+        }
     }
 
     /// Builds the value if it is an object.
@@ -232,6 +241,7 @@ impl<'a> Parser<'a> {
         if self.next() == Some(byte) { Ok(()) } else { Err(ParseError::Syntax) }
     }
 
+    #[inline]
     fn space(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
             self.at += 1;
@@ -371,6 +381,17 @@ impl<'a> Parser<'a> {
     /// Validates a string and tells whether it holds escapes.
     fn skip_string(&mut self) -> Result<bool, ParseError> {
         self.expect(b'"')?;
+        self.at += plain_len(self.bytes.get(self.at..).unwrap_or_default());
+        if self.peek() == Some(b'"') {
+            self.at += 1;
+            return Ok(false);
+        }
+        self.skip_escaped_string()
+    }
+
+    /// Goes on from the first byte that is not plain.
+    #[cold]
+    fn skip_escaped_string(&mut self) -> Result<bool, ParseError> {
         let mut escaped = false;
         loop {
             self.at += plain_len(self.bytes.get(self.at..).unwrap_or_default());
@@ -514,6 +535,7 @@ impl<'a> Parser<'a> {
 /// Counts the bytes up to the first quote, backslash or control character. Looks at eight bytes at a time: the least
 /// byte of `word - limit` that borrows has its top bit set, and none below it has (the well-known test for a zero or
 /// small byte in a word).
+#[inline]
 pub(crate) fn plain_len(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 255;
     const TOPS: u64 = ONES << 7;
@@ -521,18 +543,17 @@ pub(crate) fn plain_len(bytes: &[u8]) -> usize {
     const QUOTES: u64 = ONES * 0x22;
     const BACKSLASHES: u64 = ONES * 0x5C;
     let below = |word: u64, limit: u64| word.wrapping_sub(limit) & !word & TOPS;
-    let mut at = 0;
-    let mut chunks = bytes.chunks_exact(8);
-    for chunk in &mut chunks {
-        let word = chunk.try_into().map_or(0, u64::from_le_bytes);
+    let mut rest = bytes;
+    while let Some((chunk, behind)) = rest.split_first_chunk() {
+        let word = u64::from_le_bytes(*chunk);
         let found = below(word, SPACES) | below(word ^ QUOTES, ONES) | below(word ^ BACKSLASHES, ONES);
         if found != 0 {
-            return at + (found.trailing_zeros() / 8) as usize;
+            return bytes.len() - rest.len() + (found.trailing_zeros() / 8) as usize;
         }
-        at += 8;
+        rest = behind;
     }
-    let rest = chunks.remainder();
-    at + rest.iter().position(|byte| *byte < 0x20 || matches!(byte, b'"' | b'\\')).unwrap_or(rest.len())
+    let special = |byte: &u8| *byte < 0x20 || matches!(byte, b'"' | b'\\');
+    bytes.len() - rest.len() + rest.iter().position(special).unwrap_or(rest.len())
 }
 
 #[cfg(test)]

@@ -57,22 +57,23 @@ pub fn write_number(out: &mut String, number: f64) {
 
 fn push_integer(out: &mut String, integer: i64) {
     let mut digits = [0_u8; 20];
-    let mut at = digits.len();
+    let mut free = digits.len();
     let mut rest = integer.unsigned_abs();
-    loop {
-        at -= 1;
-        if let Some(slot) = digits.get_mut(at) {
-            *slot = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-        }
-        rest /= 10;
+    // Two digits per division.
+    for pair in digits.as_chunks_mut::<2>().0.iter_mut().rev() {
+        let two = u8::try_from(rest % 100).unwrap_or(0);
+        *pair = [b'0' + two / 10, b'0' + two % 10];
+        rest /= 100;
+        free -= 2;
         if rest == 0 {
+            free += usize::from(two < 10);
             break;
         }
     }
     if integer < 0 {
         out.push('-');
     }
-    out.push_str(core::str::from_utf8(digits.get(at..).unwrap_or_default()).unwrap_or_default());
+    out.push_str(core::str::from_utf8(digits.get(free..).unwrap_or_default()).unwrap_or_default());
 }
 
 /// Appends a quoted string, escaped as `JSON.stringify` does.
@@ -130,6 +131,11 @@ mod tests {
             (5e-324, "5e-324"),
             (1_700_000_000_000.0, "1700000000000"),
         ];
+        for number in [0_i64, 9, 10, 99, 100, 101, 999, 1000, -1, -10, -100, i64::MAX, i64::MIN] {
+            let mut out = String::new();
+            push_integer(&mut out, number);
+            assert_eq!(out, alloc::format!("{number}"));
+        }
         for (number, text) in table {
             let mut out = String::new();
             write_number(&mut out, number);

@@ -49,8 +49,16 @@ impl PartialOrd for Real {
 }
 
 impl Ord for Real {
+    #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
-        self.0.total_cmp(&other.0)
+        // Neither NaN nor -0 is among them, so this is a total order.
+        if self.0 < other.0 {
+            Ordering::Less
+        } else if self.0 > other.0 {
+            Ordering::Greater
+        } else {
+            Ordering::Equal
+        }
     }
 }
 
@@ -84,7 +92,7 @@ impl Ord for Text {
 }
 
 /// A value that can be looked up.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum Scalar {
     /// `true` or `false`.
     Bool(bool),
@@ -92,6 +100,26 @@ pub(crate) enum Scalar {
     Number(Real),
     /// Text.
     String(Text),
+}
+
+impl PartialOrd for Scalar {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Scalar {
+    // A search in an index is little else.
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Number(one), Self::Number(other)) => one.cmp(other),
+            (Self::String(one), Self::String(other)) => one.cmp(other),
+            (Self::Bool(one), Self::Bool(other)) => one.cmp(other),
+            (Self::Bool(_), _) | (Self::Number(_), Self::String(_)) => Ordering::Less,
+            (Self::Number(_), Self::Bool(_)) | (Self::String(_), _) => Ordering::Greater,
+        }
+    }
 }
 
 /// A scalar to look up in a hash map, not copied out of its value. The hash is that of the [`Scalar`].

@@ -17,7 +17,8 @@ pub(crate) const EXPIRES_AT: &str = "_expiresAt";
 #[derive(Debug)]
 pub struct Record {
     members: Object,
-    key: Value,
+    /// Place of the key among the members.
+    key_at: usize,
     version: u64,
     /// Place in key order; only in buckets that have one.
     order: Option<Arc<CollationKey>>,
@@ -32,8 +33,8 @@ impl Record {
         version: u64,
         order: Option<Arc<CollationKey>>,
     ) -> Arc<Self> {
-        let key = members.get(key_field).cloned().unwrap_or_default();
-        Arc::new(Self { members, key, version, order, json: OnceLock::new() })
+        let key_at = members.position(key_field).unwrap_or(usize::MAX);
+        Arc::new(Self { members, key_at, version, order, json: OnceLock::new() })
     }
 
     /// Gives the members, metadata included.
@@ -45,7 +46,8 @@ impl Record {
     /// Gives the value of the key field.
     #[must_use]
     pub fn key(&self) -> &Value {
-        &self.key
+        const ABSENT: &Value = &Value::Null;
+        self.members.value_at(self.key_at).unwrap_or(ABSENT)
     }
 
     /// Gives the version, 1 for a new record.
@@ -88,7 +90,7 @@ pub(crate) fn number(integer: u64) -> Value {
 
 /// Writes members as a JSON object.
 fn write_members(members: &Object) -> String {
-    let mut out = String::with_capacity(32 * members.len());
+    let mut out = String::with_capacity(members.iter().map(|(name, value)| estimate(name, value)).sum());
     out.push('{');
     for (at, (name, value)) in members.iter().enumerate() {
         if at > 0 {
@@ -100,6 +102,16 @@ fn write_members(members: &Object) -> String {
     }
     out.push('}');
     out
+}
+
+/// Bytes of a member as JSON, nearly: a text that grows is copied.
+fn estimate(name: &str, value: &Value) -> usize {
+    name.len()
+        + match value {
+            Value::String(text) => text.len() + 8,
+            Value::Null | Value::Bool(_) | Value::Number(_) => 20,
+            Value::Array(_) | Value::Object(_) => 64,
+        }
 }
 
 /// Appends records as a JSON array, from their own texts.

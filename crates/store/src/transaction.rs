@@ -14,6 +14,7 @@ use crate::schema::{Definition, Generate};
 use crate::table::{BucketId, Table};
 use crate::tables::{Tables, obeys_references};
 use noex_json::{CompactString, Object, Value};
+use smallvec::SmallVec;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -58,9 +59,9 @@ pub(crate) struct Transaction<'a> {
     random: &'a mut (dyn Random + Send),
     pub(crate) now_ms: u64,
     mode: Mode,
-    steps: Vec<Step>,
+    steps: SmallVec<[Step; 2]>,
     /// In order of first use.
-    touched: Vec<Touched>,
+    touched: SmallVec<[Touched; 1]>,
     pub(crate) checks: Vec<ReferenceCheck>,
     /// Records deleted by operations of a program, whose dependents are looked for at the end.
     roots: Vec<Root>,
@@ -96,8 +97,8 @@ impl<'a> Transaction<'a> {
             random,
             now_ms,
             mode,
-            steps: Vec::new(),
-            touched: Vec::new(),
+            steps: SmallVec::new(),
+            touched: SmallVec::new(),
             checks: Vec::new(),
             roots: Vec::new(),
             deleted: BTreeMap::new(),
@@ -269,8 +270,8 @@ impl<'a> Transaction<'a> {
         members.set(CREATED_AT, number(self.now_ms));
         members.set(UPDATED_AT, number(self.now_ms));
         if eager {
-            let key = members.get(&definition.key).cloned().unwrap_or_default();
-            self.require_targets(&definition, &members, &key)?;
+            let key = members.get(&definition.key).unwrap_or(&Value::Null);
+            self.require_targets(&definition, &members, key)?;
         }
         definition.validate(&members)?;
         if let Some(ttl) = definition.ttl_ms
@@ -429,7 +430,8 @@ impl<'a> Transaction<'a> {
 
     /// Removes the oldest records of buckets that have grown beyond their maximum.
     fn evict(&mut self) -> Result<(), StoreError> {
-        let grown: Vec<BucketId> = self.touched.iter().filter(|t| t.grown).map(|t| t.bucket).collect();
+        let grown: SmallVec<[BucketId; 1]> =
+            self.touched.iter().filter(|touched| touched.grown).map(|touched| touched.bucket).collect();
         for bucket in grown {
             loop {
                 let table = self.table(bucket)?;
@@ -451,15 +453,17 @@ impl<'a> Transaction<'a> {
                 table.remember_deleted(step.seq, old.key());
             }
         }
-        let steps = match self.mode {
-            Mode::Single => self.steps,
-            Mode::Program => net(self.steps),
+        let steps = if self.mode == Mode::Program && self.steps.len() > 1 {
+            net(self.steps.into_vec()).into()
+        } else {
+            self.steps
         };
         let change = |step: Step| {
             let bucket = self.tables.get(step.bucket)?.name().clone();
             step.into_change(bucket)
         };
-        let changes = steps.into_iter().filter_map(change).collect();
+        let mut changes = Vec::with_capacity(steps.len());
+        changes.extend(steps.into_iter().filter_map(change));
         Outcome { changes, ignored_restrictions: self.ignored_restrictions }
     }
 
@@ -507,13 +511,14 @@ impl<'a> Transaction<'a> {
 }
 
 /// Takes away what an update may not change.
-fn changeable(definition: &Definition, changes: Object) -> Object {
+fn changeable(definition: &Definition, mut changes: Object) -> Object {
     let kept = |name: &CompactString| {
         ![VERSION, CREATED_AT, UPDATED_AT].contains(&name.as_str())
             && *name != definition.key
             && !definition.fields.iter().any(|field| field.name == *name && field.generated.is_some())
     };
-    changes.into_iter().filter(|(name, _)| kept(name)).collect()
+    changes.retain(kept);
+    changes
 }
 
 fn duplicate_key(table: &Table, key: &Value) -> StoreError {

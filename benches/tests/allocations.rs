@@ -1,0 +1,75 @@
+//! How often the hot paths ask for memory. Each number is a promise: one more allocation per request fails the test;
+//! whoever saves one writes the lower number here.
+
+use noex_bench::exchange::{self, Exchange};
+use noex_core::Update;
+use std::sync::Arc;
+
+/// Repetitions; what grows now and then (queues, tables) is spread over them.
+const TIMES: u64 = 1000;
+
+/// Allocations of the median repetition.
+fn allocations(mut work: impl FnMut(u64)) -> u64 {
+    let mut counts: Vec<u64> =
+        (0..TIMES).map(|n| allocation_counter::measure(|| work(n)).count_total).collect();
+    counts.sort_unstable();
+    counts[counts.len() / 2]
+}
+
+fn requests(mut exchange: Exchange, text: impl Fn(u64) -> String) -> u64 {
+    let texts: Vec<String> = (0..TIMES).map(text).collect();
+    // Once before, so that queues have their size.
+    exchange.handle(&exchange::get(0));
+    let mut texts = texts.iter();
+    allocations(|_| {
+        texts.next().map(|text| exchange.handle(text));
+    })
+}
+
+#[test]
+fn core_get_allocates_its_reply_only() {
+    assert_eq!(requests(Exchange::without_store(), exchange::get), 1);
+}
+
+#[test]
+fn core_insert_allocates_the_record_and_the_reply() {
+    // The list of members and the text that is too long to be inline.
+    assert_eq!(requests(Exchange::without_store(), exchange::insert), 3);
+}
+
+#[test]
+fn get_allocates_as_without_a_store() {
+    assert_eq!(requests(Exchange::with_store(TIMES), exchange::get), 1);
+}
+
+#[test]
+fn writes_stay_within_their_budgets() {
+    let insert = requests(Exchange::with_store(TIMES), |n| exchange::insert(TIMES + n));
+    let update = requests(Exchange::with_store(TIMES), exchange::update);
+    let delete = requests(Exchange::with_store(TIMES), exchange::delete);
+    let transaction = requests(Exchange::with_store(TIMES), exchange::transaction);
+    assert_eq!((insert, update, delete, transaction), (7, 8, 3, 14));
+}
+
+#[test]
+fn a_push_allocates_its_head_only() {
+    let mut exchange = Exchange::without_store();
+    let subscription = exchange.subscribe();
+    let results: Vec<Arc<str>> = (0..=TIMES).map(|n| format!("[{n},{:600}]", 0).into()).collect();
+    let mut push = |n: u64, data: &Arc<str>| {
+        let update = Update { version: n + 1, data: Some(Arc::clone(data)), delta: None };
+        exchange.push(subscription, update);
+    };
+    push(0, &results[0]);
+    let mut rest = results.iter().skip(1);
+    let count = allocations(|n| {
+        rest.next().map(|data| push(n + 1, data));
+    });
+    assert_eq!(count, 1);
+}
+
+#[test]
+fn a_pong_allocates_nothing() {
+    let pong = |n| format!(r#"{{"type":"pong","timestamp":{n}}}"#);
+    assert_eq!(requests(Exchange::without_store(), pong), 0);
+}
