@@ -3,7 +3,7 @@
 
 use crate::welcomed;
 use noex_core::{Aggregate, Config, RulesCall as R, StoreCall as S, StoreOperation as T};
-use noex_json::{Object, Value};
+use noex_json::{CompactString, Object, Value};
 use noex_testkit::{error, request};
 
 fn object(text: &str) -> Object {
@@ -24,7 +24,7 @@ fn run(operation: &str, fields: &str) -> (Vec<String>, String) {
 #[test]
 fn store_operations_become_typed_calls() {
     let (bucket, data, filter) =
-        (|| "b".to_owned(), || object(r#"{"n":1}"#), || object(r#"{"n":{"$gt":1}}"#));
+        (|| CompactString::from("b"), || object(r#"{"n":1}"#), || object(r#"{"n":{"$gt":1}}"#));
     let aggregate = |function, filter| S::Aggregate { bucket: bucket(), function, field: "n".into(), filter };
     let name = || "x".to_owned();
     for (operation, fields, call) in [
@@ -77,7 +77,7 @@ fn store_operations_become_typed_calls() {
         ),
         ("store.max", r#""bucket":"b","field":"n""#, aggregate(Aggregate::Max, None)),
         ("store.buckets", "", S::Buckets { permitted: None }),
-        ("store.stats", "", S::Stats),
+        ("store.stats", "", S::Stats { system: true }),
         ("store.listQueries", "", S::ListQueries),
         ("store.purgeTtl", "", S::PurgeTtl),
         (
@@ -152,7 +152,7 @@ fn transactions_become_lists_of_operations() {
         {"op":"update","bucket":"b","key":1,"data":{}}, {"op":"delete","bucket":"b","key":1},
         {"op":"where","bucket":"b","filter":{}}, {"op":"findOne","bucket":"b","filter":{}},
         {"op":"count","bucket":"b"}, {"op":"count","bucket":"b","filter":null}, {"op":"count","bucket":"b","filter":{}}]"#;
-    let (bucket, key, empty) = (|| "b".to_owned(), || value("1"), Object::new);
+    let (bucket, key, empty) = (|| CompactString::from("b"), || value("1"), Object::new);
     let operations_wanted = vec![
         T::Get { bucket: bucket(), key: key() },
         T::Insert { bucket: bucket(), data: empty() },

@@ -279,7 +279,7 @@ fn each_line(path: &Path, each: &mut dyn FnMut(Line<'_>) -> Result<(), Problem>)
             continue;
         }
         let mut members = Vec::new();
-        let scanned = scan_object(&buffer, DEPTH_MAX, &mut members);
+        let scanned = scan_object(&buffer, DEPTH_MAX, |member| members.push(member));
         scanned.map_err(|error| match error {
             ParseError::Syntax => at("this is not JSON".to_owned()),
             ParseError::TooDeep => at(format!("nested deeper than {DEPTH_MAX}")),

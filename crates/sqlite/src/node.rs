@@ -143,7 +143,7 @@ impl<'d> Document<'d> {
     fn parse(path: &Path, text: &'d str) -> Result<Self, DataError> {
         let bad = |problem: &str| DataError::content(path, problem);
         let mut members = Vec::new();
-        scan_object(text, DEPTH_MAX, &mut members).map_err(|error| {
+        scan_object(text, DEPTH_MAX, |member| members.push(member)).map_err(|error| {
             bad(&format!("this is not a JSON object nested at most {DEPTH_MAX} deep ({error:?})"))
         })?;
         let state = member(&members, "state").ok_or_else(|| bad("there is no \"state\" in it"))?;
@@ -226,7 +226,7 @@ impl Reading<'_, '_> {
     fn bucket(&mut self, path: &Path, name: &str, state: Raw<'_>) -> Result<(), DataError> {
         let bad = |problem: String| DataError::content(path, problem);
         let mut members = Vec::new();
-        scan_object(state.text(), DEPTH_MAX, &mut members)
+        scan_object(state.text(), DEPTH_MAX, |member| members.push(member))
             .map_err(|_| bad("\"state\" is not an object".to_owned()))?;
         let counter =
             member(&members, "autoincrementCounter").and_then(|counter| counter.text().parse().ok());
