@@ -96,6 +96,7 @@ impl Host {
                 return;
             }
             Effect::SessionChanged(_) | Effect::Closed(_) => return,
+            // The enum may grow; what is not known is reported.
             other => panic!("an effect that the fake host does not know: {other:?}"),
         };
         let delay = if self.delays.is_empty() {
