@@ -443,6 +443,7 @@ fn frame_text(frame: Frame) -> String {
 }
 
 /// An effect in the model's words, and what waits for an answer.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum may grow, and what is not known is reported")]
 fn effect_text(effect: Effect) -> (String, Option<Parked>) {
     match effect {
         Effect::Authenticate { token, credential } => {
