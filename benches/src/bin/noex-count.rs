@@ -15,8 +15,11 @@ const RECORDS: u64 = 10_000;
 /// Connections that a push goes to.
 const PEERS: usize = 100;
 
+/// Does something so many times and gives a number that depends on it.
+type Work = fn(u64) -> u64;
+
 /// What can be counted. Texts are made as set-up.
-const WORKS: [(&str, fn(u64) -> u64); 11] = [
+const WORKS: &[(&str, Work)] = &[
     ("floor", |times| repeat(times, exchange::get, |text| exchange::floor(text).unwrap_or(0))),
     ("core-get", |times| answered(Exchange::without_store(), times, exchange::get)),
     ("core-insert", |times| answered(Exchange::without_store(), times, exchange::insert)),

@@ -386,13 +386,13 @@ fn buckets(names: &[CompactString], permitted: Option<Vec<String>>) -> Body {
 fn operation(operation: StoreOperation) -> Operation {
     use StoreOperation as S;
     match operation {
-        S::Get { bucket, key } => Operation::Get { bucket: bucket.into(), key },
-        S::Insert { bucket, data } => Operation::Insert { bucket: bucket.into(), data },
-        S::Update { bucket, key, data } => Operation::Update { bucket: bucket.into(), key, changes: data },
-        S::Delete { bucket, key } => Operation::Delete { bucket: bucket.into(), key },
-        S::Where { bucket, filter } => Operation::Where { bucket: bucket.into(), filter },
-        S::FindOne { bucket, filter } => Operation::FindOne { bucket: bucket.into(), filter },
-        S::Count { bucket, filter } => Operation::Count { bucket: bucket.into(), filter },
+        S::Get { bucket, key } => Operation::Get { bucket, key },
+        S::Insert { bucket, data } => Operation::Insert { bucket, data },
+        S::Update { bucket, key, data } => Operation::Update { bucket, key, changes: data },
+        S::Delete { bucket, key } => Operation::Delete { bucket, key },
+        S::Where { bucket, filter } => Operation::Where { bucket, filter },
+        S::FindOne { bucket, filter } => Operation::FindOne { bucket, filter },
+        S::Count { bucket, filter } => Operation::Count { bucket, filter },
     }
 }
 
