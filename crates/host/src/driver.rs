@@ -245,6 +245,8 @@ where
         if let Some(member) = &self.member {
             member.entry.inbox.register(cx.waker());
         }
+        // The socket has no more; it wakes when it has. Asking it again would only cost a system call.
+        let mut drained = false;
         for _ in 0..TURNS_MAX {
             let now = self.timer.now();
             let mut progress = false;
@@ -254,9 +256,13 @@ where
                 progress = true;
             }
             progress |= self.take_mail(now) | self.poll_awaited(cx, now);
-            let (read_some, drained) = self.read(cx, now);
+            if !drained {
+                let read_some;
+                (read_some, drained) = self.read(cx, now);
+                progress |= read_some;
+            }
             self.execute_effects(now);
-            progress |= read_some | self.deliver(now);
+            progress |= self.deliver(now);
             self.queue_frames();
             progress |= self.flush(cx, now);
             if self.closing_since.is_none() && self.transport.is_closing() {
