@@ -88,7 +88,7 @@ fn read(socket: &mut WebSocket<TcpStream>) -> Option<Value> {
                 }
             }
             Message::Close(_) => return None,
-            _ => {}
+            Message::Binary(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
         }
     }
 }
