@@ -63,7 +63,9 @@ fn a_push_allocates_its_head_only() {
     push(0, &results[0]);
     let mut rest = results.iter().skip(1);
     let count = allocations(|n| {
-        rest.next().map(|data| push(n + 1, data));
+        if let Some(data) = rest.next() {
+            push(n + 1, data);
+        }
     });
     assert_eq!(count, 1);
 }
