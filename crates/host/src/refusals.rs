@@ -16,9 +16,10 @@ pub(crate) enum Place {
 /// Gives the answer for an error of the store. With `compat`, codes that older servers got wrong are restored.
 pub(crate) fn of_store_error(error: &StoreError, compat: bool, place: Place) -> Refusal {
     let code = match error {
-        StoreError::Validation { .. } | StoreError::InvalidFilter(_) | StoreError::LimitReached { .. } => {
-            Code::ValidationError
-        }
+        StoreError::Validation { .. }
+        | StoreError::InvalidFilter(_)
+        | StoreError::LimitReached { .. }
+        | StoreError::DataDoesNotFit { .. } => Code::ValidationError,
         StoreError::InvalidDefinition(_) if compat => Code::InternalError,
         StoreError::InvalidDefinition(_) | StoreError::InvalidQuery { .. } => Code::ValidationError,
         StoreError::Unique { .. } | StoreError::DuplicateKey { .. } | StoreError::Conflict { .. }

@@ -1,30 +1,37 @@
 //! The store: administration of buckets and queries, subscriptions.
 
 use crate::error::StoreError;
+use crate::journal::JournalEntry;
 use crate::plan::Source;
 use crate::query::{QueryDefinition, QueryOptions, Shape};
 use crate::schema::Definition;
 use crate::stats::{QueryViews, ViewStats, number_of, object};
 use crate::store::{Store, warn};
+use crate::undo::{Undo, definition_text};
 use crate::views::{EndReason, Evaluated, Evaluation, Published, Subscribed, SubscriberId, ViewId, ViewKey};
 use noex_json::{CompactString, Object, Value};
+use std::sync::Arc;
 
 /// Administration of buckets. Everything is checked first; what is refused leaves no trace.
 impl Store {
-    /// Defines a bucket.
+    /// Defines a bucket. One of the same name that was kept from an earlier run is adopted with its records.
     ///
     /// # Errors
-    /// [`StoreError::BucketExists`], [`StoreError::LimitReached`], [`StoreError::InvalidDefinition`].
+    /// [`StoreError::BucketExists`], [`StoreError::InvalidDefinition`], [`StoreError::LimitReached`],
+    /// [`StoreError::DataDoesNotFit`].
     pub fn define_bucket(&mut self, now_ms: u64, name: &str, config: &Object) -> Result<(), StoreError> {
         self.advance(now_ms);
-        if self.tables.named(name).is_some() {
-            return Err(StoreError::BucketExists { bucket: name.into() });
-        }
+        let revived = match self.tables.named(name) {
+            Some(table) if !table.revived => {
+                return Err(StoreError::BucketExists { bucket: name.into() });
+            }
+            known => known.map(|table| table.id),
+        };
         let definition = Definition::parse(name, config)?;
-        limit(self.tables.len(), self.options.buckets_max, "buckets")?;
-        let seed = self.seed();
-        self.tables.add(definition, seed);
-        Ok(())
+        match revived {
+            Some(id) => self.take_over_bucket(id, definition),
+            None => self.add_bucket(definition),
+        }
     }
 
     /// Drops a bucket with its data, and ends the subscriptions that read it.
@@ -37,9 +44,12 @@ impl Store {
         let id = table
             .map(|table| table.id)
             .ok_or_else(|| StoreError::BucketDoesNotExist { bucket: name.into() })?;
-        self.tables.remove(id);
-        for view in self.views.of_bucket(name) {
-            self.end_view(view, EndReason::BucketDropped);
+        let views =
+            self.views.of_bucket(name).into_iter().filter_map(|view| self.detach_view(view)).collect();
+        if let Some(table) = self.tables.remove(id) {
+            let undo = Undo::BucketDropped { table: Box::new(table), views };
+            let entries = vec![JournalEntry::BucketDropped { bucket: id.0 }];
+            self.note_definition(entries, Some(name), vec![undo]);
         }
         Ok(())
     }
@@ -52,8 +62,13 @@ impl Store {
     pub fn update_bucket(&mut self, now_ms: u64, name: &str, updates: &Object) -> Result<(), StoreError> {
         self.advance(now_ms);
         let table = self.tables.require(name)?;
-        let (id, definition) = (table.id, table.definition.updated(updates)?);
-        self.tables.redefine(id, definition)
+        let (id, before) = (table.id, Arc::clone(&table.definition));
+        let definition = before.updated(updates)?;
+        let text = definition_text(definition.source());
+        self.tables.redefine(id, definition)?;
+        let entry = JournalEntry::BucketDefined { bucket: id.0, name: name.into(), definition: text };
+        self.note_definition(vec![entry], Some(name), vec![Undo::BucketUpdated { id, before }]);
+        Ok(())
     }
 
     /// Gives a bucket's definition as it was given, updates included.
@@ -90,13 +105,48 @@ impl Store {
     pub fn define_query(&mut self, name: &str, config: &Object) -> Result<(), StoreError> {
         let bucket = QueryDefinition::bucket_of(config);
         self.tables.require(&bucket)?;
-        if self.queries.get(name).is_some() {
+        let revived = self.queries.get(name).map(|query| query.revived);
+        if revived == Some(false) {
             return Err(StoreError::QueryExists { query: name.into() });
         }
         let definition = QueryDefinition::parse(name, config, self.query_options())?;
+        if revived == Some(true) {
+            self.take_over_query(name, definition);
+            return Ok(());
+        }
         limit(self.queries.len(), self.options.queries_max, "queries")?;
-        self.queries.add(definition);
+        let dormant = self.take_dormant_query(name);
+        let text = definition_text(config);
+        let same = dormant.as_ref().is_some_and(|(_, config)| definition_text(config) == text);
+        let entry = (!same).then(|| JournalEntry::QueryDefined { name: name.into(), definition: text });
+        self.queries.add(definition, false);
+        let undo = Undo::QueryDefined { name: name.into(), dormant };
+        self.note_definition(entry.into_iter().collect(), None, vec![undo]);
         Ok(())
+    }
+
+    /// Lets a definition take over a revived query. If it is another one, the old one's subscriptions end.
+    fn take_over_query(&mut self, name: &str, definition: QueryDefinition) {
+        let Some(old) = self.queries.get_mut(name) else { return };
+        let text = definition_text(definition.config());
+        if definition_text(old.definition.config()) == text {
+            old.revived = false;
+            let undo = Undo::QueryTakenOver { name: name.into() };
+            self.note_definition(Vec::new(), None, vec![undo]);
+            return;
+        }
+        let undone = self.remove_query(name);
+        self.queries.add(definition, false);
+        let defined = Undo::QueryDefined { name: name.into(), dormant: None };
+        let entry = JournalEntry::QueryDefined { name: name.into(), definition: text };
+        self.note_definition(vec![entry], None, undone.into_iter().chain([defined]).collect());
+    }
+
+    fn remove_query(&mut self, name: &str) -> Option<Undo> {
+        let mut query = self.queries.remove(name)?;
+        let ids = std::mem::take(&mut query.views).into_values();
+        let views = ids.filter_map(|id| Some((id, self.views.detach(id)?))).collect();
+        Some(Undo::QueryUndefined { query: Box::new(query), views })
     }
 
     /// Removes a query and ends its subscriptions.
@@ -104,11 +154,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::QueryNotDefined`].
     pub fn undefine_query(&mut self, name: &str) -> Result<(), StoreError> {
-        let query =
-            self.queries.remove(name).ok_or_else(|| StoreError::QueryNotDefined { query: name.into() })?;
-        for view in query.views.into_values() {
-            self.end_view(view, EndReason::QueryUndefined);
-        }
+        let undo =
+            self.remove_query(name).ok_or_else(|| StoreError::QueryNotDefined { query: name.into() })?;
+        self.note_definition(vec![JournalEntry::QueryUndefined { name: name.into() }], None, vec![undo]);
         Ok(())
     }
 
@@ -133,7 +181,7 @@ impl Store {
         self.queries.get(name).map(|query| query.definition.bucket.as_str())
     }
 
-    fn query_options(&self) -> QueryOptions {
+    pub(crate) fn query_options(&self) -> QueryOptions {
         QueryOptions {
             strict_filters: self.options.strict_filters,
             allow_operator_params: self.options.allow_operator_params,
@@ -233,9 +281,17 @@ impl Store {
         self.views.publish(evaluated)
     }
 
+    /// Tells a subscriber the state of its view again, because the last one did not reach it. The state comes like any
+    /// change.
+    pub fn retell(&mut self, subscriber: SubscriberId) {
+        self.views.retell(subscriber);
+    }
+
     /// Ends a subscription; tells whether there was one. A view without subscribers is dropped.
     pub fn unsubscribe(&mut self, subscriber: SubscriberId) -> bool {
-        let Some(dropped) = self.views.unsubscribe(subscriber) else { return false };
+        let Some(dropped) = self.views.unsubscribe(subscriber) else {
+            return self.log.forget_subscriber(subscriber);
+        };
         if let Some((query, params)) = dropped {
             self.queries.forget_view(&query, &params);
         }
@@ -260,14 +316,9 @@ impl Store {
         }
         stats
     }
-
-    fn end_view(&mut self, view: ViewId, reason: EndReason) {
-        if let Some((query, params)) = self.views.end(view, reason) {
-            self.queries.forget_view(&query, &params);
-        }
-    }
 }
 
-fn limit(count: usize, max: usize, kind: &'static str) -> Result<(), StoreError> {
+/// Refuses what would exceed a limit; 0 = unlimited.
+pub(crate) fn limit(count: usize, max: usize, kind: &'static str) -> Result<(), StoreError> {
     if max > 0 && count >= max { Err(StoreError::LimitReached { max, kind }) } else { Ok(()) }
 }

@@ -156,6 +156,15 @@ pub enum StoreError {
         /// Of what: `buckets`, `queries`.
         kind: &'static str,
     },
+    /// A bucket of an earlier run was defined in a way that its stored records do not allow.
+    DataDoesNotFit {
+        /// Bucket.
+        bucket: String,
+        /// Key of the first record that does not fit.
+        key: Value,
+        /// What is wrong with it.
+        problem: String,
+    },
 }
 
 impl Issue {
@@ -201,7 +210,8 @@ impl StoreError {
             | Self::InvalidDefinition(_)
             | Self::InvalidFilter(_)
             | Self::InvalidQuery { .. }
-            | Self::LimitReached { .. } => None,
+            | Self::LimitReached { .. }
+            | Self::DataDoesNotFit { .. } => None,
         }
     }
 }
@@ -255,6 +265,11 @@ impl fmt::Display for StoreError {
             Self::InvalidFilter(what) => write!(f, "Invalid filter: {what}"),
             Self::InvalidQuery { query, problem } => write!(f, "Invalid query \"{query}\": {problem}"),
             Self::LimitReached { max, kind } => write!(f, "Limit reached: at most {max} {kind}"),
+            Self::DataDoesNotFit { bucket, key, problem } => write!(
+                f,
+                "Stored data of bucket \"{bucket}\" does not fit: record with key \"{}\": {problem}",
+                text(key)
+            ),
         }
     }
 }

@@ -19,9 +19,11 @@ pub mod schema;
 mod admin;
 mod collation;
 mod commit;
+mod dormant;
 mod index;
 mod journal;
 mod key;
+mod memory_image;
 mod plan;
 mod program;
 mod queries;
@@ -34,11 +36,14 @@ mod store;
 mod table;
 mod tables;
 mod transaction;
+mod undo;
 mod views;
 
 pub use commit::{Change, Commit};
+pub use dormant::RestoreProgress;
 pub use error::{ConflictReason, Issue, StoreError};
 pub use journal::{Image, Journal, JournalDone, JournalEntry, JournalError, StoredBucket};
+pub use memory_image::MemoryImage;
 pub use program::Program;
 pub use query::Function;
 pub use read::{Answer, Page, PreparedRead, ReadRequest};
@@ -46,6 +51,7 @@ pub use record::Record;
 pub use stats::{BucketCounts, BucketStats, QueryViews, StoreStats, ViewCounters, ViewStats};
 pub use store::{DuplicateInsert, Operation, OperationResult, Store, StoreOptions};
 pub use transaction::Random;
+pub use undo::Journaling;
 pub use views::{
     Delta, EndReason, Evaluated, Evaluation, Published, Rerun, Subscribed, SubscriberId, ViewState,
 };

@@ -15,6 +15,8 @@ pub(crate) struct Query {
     pub(crate) definition: Arc<QueryDefinition>,
     /// Live views by canonical parameters.
     pub(crate) views: BTreeMap<String, ViewId>,
+    /// Brought back at start and not defined by anybody since: the first definition takes it over.
+    pub(crate) revived: bool,
 }
 
 /// All defined queries.
@@ -46,12 +48,18 @@ impl Queries {
         self.queries.get_mut(name)
     }
 
-    /// Adds a query whose name is free.
-    pub(crate) fn add(&mut self, definition: QueryDefinition) {
-        let (name, place) = (definition.name.clone(), self.next_place);
+    /// Adds a query whose name is free, behind all others.
+    pub(crate) fn add(&mut self, definition: QueryDefinition, revived: bool) {
+        let place = self.next_place;
         self.next_place += 1;
-        self.order.insert(place, name.clone());
-        self.queries.insert(name, Query { place, definition: Arc::new(definition), views: BTreeMap::new() });
+        self.put_back(Query { place, definition: Arc::new(definition), views: BTreeMap::new(), revived });
+    }
+
+    /// Adds a query at the place that it has.
+    pub(crate) fn put_back(&mut self, query: Query) {
+        let name = query.definition.name.clone();
+        self.order.insert(query.place, name.clone());
+        self.queries.insert(name, query);
     }
 
     /// Removes a query.

@@ -37,6 +37,13 @@ impl Record {
         Arc::new(Self { members, key_at, version, order, json: OnceLock::new() })
     }
 
+    /// Makes a record of what was kept of it: its members tell the version.
+    pub(crate) fn restored(members: Object, key_field: &str) -> Arc<Self> {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates; a count")]
+        let version = members.get(VERSION).and_then(Value::as_number).map_or(1, |version| version as u64);
+        Self::new(members, key_field, version.max(1), None)
+    }
+
     /// Gives the members, metadata included.
     #[must_use]
     pub fn members(&self) -> &Object {

@@ -5,6 +5,7 @@
 //! are removed by a commit of their own, unless automatic expiry is off.
 
 use crate::commit::{Change, Commit};
+use crate::dormant::Sleepers;
 use crate::error::StoreError;
 use crate::filter::Filter;
 use crate::plan::matching_places;
@@ -17,6 +18,7 @@ use crate::stats::{BucketCounts, BucketStats, StoreStats};
 use crate::table::{BucketId, Table, hashing};
 use crate::tables::Tables;
 use crate::transaction::{Mode, OnDuplicate, Outcome, Random, Transaction};
+use crate::undo::Log;
 use crate::views::Views;
 use noex_json::{CompactString, Object, Value, write_number};
 use std::collections::VecDeque;
@@ -185,6 +187,12 @@ pub struct Store {
     pub(crate) lsn: u64,
     keep_commits: bool,
     commits: Vec<Commit>,
+    /// What is owed to the journal.
+    pub(crate) log: Log,
+    /// What an earlier run left and nobody has defined again yet.
+    pub(crate) dormant: Sleepers,
+    /// Nothing expires for the time being.
+    suspended: bool,
     pub(crate) warnings: VecDeque<String>,
     ignored_restrictions: u64,
 }
@@ -216,6 +224,9 @@ impl Store {
             lsn: 0,
             keep_commits: false,
             commits: Vec::new(),
+            log: Log::new(hashing(seed)),
+            dormant: Sleepers::default(),
+            suspended: false,
             warnings: VecDeque::new(),
             ignored_restrictions: 0,
         }
@@ -224,7 +235,7 @@ impl Store {
     /// Takes note of the time and removes what has expired.
     pub(crate) fn advance(&mut self, now_ms: u64) {
         self.now_ms = self.now_ms.max(now_ms);
-        if self.options.ttl_check_interval_ms > 0 {
+        if self.options.ttl_check_interval_ms > 0 && !self.suspended {
             self.sweep();
         }
     }
@@ -255,17 +266,19 @@ impl Store {
     ) -> Result<T, E> {
         let transaction = Transaction::new(&mut self.tables, &mut *self.random, self.now_ms, mode);
         let (value, outcome) = transaction.run(operations)?;
-        let Outcome { changes, ignored_restrictions } = outcome;
+        let Outcome { changes, touched, ignored_restrictions } = outcome;
         self.ignored_restrictions += ignored_restrictions;
-        self.committed(changes);
+        self.committed(changes, &touched, None);
         Ok(value)
     }
 
-    fn committed(&mut self, changes: Vec<Change>) {
+    fn committed(&mut self, changes: Vec<Change>, touched: &[BucketId], cleared: Option<BucketId>) {
+        let lsn = self.lsn + u64::from(!changes.is_empty());
+        self.log.commit(&mut self.tables, lsn, &changes, touched, cleared);
         if changes.is_empty() {
             return;
         }
-        self.lsn += 1;
+        self.lsn = lsn;
         self.views.commit(self.lsn, &changes);
         if self.keep_commits {
             self.commits.push(Commit { lsn: self.lsn, time_ms: self.now_ms, changes });
@@ -303,7 +316,13 @@ impl Store {
             DuplicateInsert::Reject => OnDuplicate::Reject,
             DuplicateInsert::Replace => OnDuplicate::Replace,
         };
-        self.execute(Mode::Single, |transaction| transaction.insert_single(id, data, duplicate))
+        let outcome =
+            self.execute(Mode::Single, |transaction| transaction.insert_single(id, data, duplicate));
+        if outcome.is_err() {
+            // The number is used up all the same.
+            self.committed(Vec::new(), &[id], None);
+        }
+        outcome
     }
 
     /// Merges changes into a record and gives its new version.
@@ -339,7 +358,12 @@ impl Store {
     pub fn clear(&mut self, now_ms: u64, bucket: &str) -> Result<(), StoreError> {
         self.advance(now_ms);
         let id = self.bucket_id(bucket)?;
-        self.execute(Mode::Single, |transaction| transaction.clear(id))
+        let transaction = Transaction::new(&mut self.tables, &mut *self.random, self.now_ms, Mode::Single);
+        let ((), outcome) = transaction.run(|transaction| transaction.clear(id))?;
+        let cleared = self.tables.get(id).is_some_and(|table| table.definition.persistent).then_some(id);
+        let cleared = cleared.filter(|_| !outcome.changes.is_empty());
+        self.committed(outcome.changes, &outcome.touched, cleared);
+        Ok(())
     }
 
     /// Inserts records, all or none, and gives them in the order of the list.
@@ -497,6 +521,11 @@ impl Store {
         self.advance(now_ms);
     }
 
+    /// Lets nothing expire by itself until further notice, such as while the removal could not be kept.
+    pub fn suspend_expiry(&mut self, suspended: bool) {
+        self.suspended = suspended;
+    }
+
     /// Removes what has expired, also if automatic expiry is off, and gives the number of records.
     pub fn purge_ttl(&mut self, now_ms: u64) -> usize {
         self.now_ms = self.now_ms.max(now_ms);
@@ -526,10 +555,19 @@ impl Store {
         }
     }
 
-    /// Takes the commits since the last call, in order.
+    /// Takes the commits since the last call, in order; where commits can be undone, only settled ones.
     #[must_use]
     pub fn take_commits(&mut self) -> Vec<Commit> {
-        std::mem::take(&mut self.commits)
+        let Some(unsettled) = self.log.first_unsettled_lsn() else {
+            return std::mem::take(&mut self.commits);
+        };
+        let rest = self.commits.split_off(self.commits.partition_point(|commit| commit.lsn < unsettled));
+        std::mem::replace(&mut self.commits, rest)
+    }
+
+    /// Forgets commits that have been undone.
+    pub(crate) fn forget_commits_from(&mut self, lsn: u64) {
+        self.commits.truncate(self.commits.partition_point(|commit| commit.lsn < lsn));
     }
 
     /// Takes warnings for the log: unknown operators that filters contained and that were ignored.

@@ -70,6 +70,12 @@ pub(crate) struct Table {
     pub(crate) counter: u64,
     /// Place of the next new record.
     pub(crate) next_seq: u64,
+    /// The counter and the next place as the journal has them.
+    pub(crate) journaled: (u64, u64),
+    /// Place among the buckets in the order of their definition; given by [`crate::tables::Tables`].
+    pub(crate) place: u64,
+    /// Brought back at start and not defined by anybody since: the first definition takes it over.
+    pub(crate) revived: bool,
 }
 
 impl Table {
@@ -87,7 +93,78 @@ impl Table {
             deleted: Deleted::new(seed),
             counter: 0,
             next_seq: 0,
+            journaled: (0, 0),
+            place: 0,
+            revived: false,
             definition: Arc::new(definition),
+        }
+    }
+
+    /// Makes a bucket of records in base order. They are taken as they are, except that each needs a key of its own and
+    /// own values in unique fields. O(n log n).
+    ///
+    /// # Errors
+    /// [`StoreError::DataDoesNotFit`] with the first record that does not fit.
+    pub(crate) fn with_records(
+        id: BucketId,
+        definition: Definition,
+        seed: u64,
+        records: impl ExactSizeIterator<Item = (u64, Arc<Record>)>,
+    ) -> Result<Self, StoreError> {
+        let mut table = Self::new(id, definition, seed);
+        table.keys.reserve(records.len());
+        let mut kept = Vec::with_capacity(records.len());
+        for (seq, record) in records {
+            let record = table.fitted(record);
+            if record.key().is_null() {
+                return Err(table.does_not_fit(&record, "it has no key"));
+            }
+            if let Some(key) = Scalar::new(record.key())
+                && table.keys.insert(key, Keyed { seq, record: Arc::clone(&record), text: None }).is_some()
+            {
+                return Err(table.does_not_fit(&record, "its key occurs twice"));
+            }
+            if let Some((order, place)) = table.key_order.as_mut().zip(record.order()) {
+                order.insert((Arc::clone(place), seq));
+            }
+            table.next_seq = table.next_seq.max(seq.saturating_add(1));
+            kept.push((seq, record));
+        }
+        table.records = kept.into_iter().collect();
+        let specs: Vec<IndexSpec> = table.indexes.iter().map(|index| index.spec.clone()).collect();
+        let build = |spec: &IndexSpec| {
+            let twice = |record: Arc<Record>| {
+                let problem = format!("the value of its unique field \"{}\" occurs twice", spec.field);
+                table.does_not_fit(&record, &problem)
+            };
+            table.build_index(spec).map_err(twice)
+        };
+        table.indexes = specs.iter().map(build).collect::<Result<_, _>>()?;
+        if let Some(expiry) = &mut table.expiry {
+            *expiry = table.records.iter().filter_map(deadline_entry).collect();
+        }
+        if let Some(eviction) = &mut table.eviction {
+            *eviction = table.records.iter().map(age_entry).collect();
+        }
+        Ok(table)
+    }
+
+    /// Gives a record the key and the place in key order that this bucket's definition asks for.
+    fn fitted(&self, record: Arc<Record>) -> Arc<Record> {
+        let key = record.members().get(&self.definition.key).unwrap_or(&Value::Null);
+        let same_key = noex_json::identical(Some(key), Some(record.key()));
+        if same_key && record.order().is_some() == self.key_order.is_some() {
+            return record;
+        }
+        let order = self.order_of(key);
+        Record::new(record.members().clone(), &self.definition.key, record.version(), order)
+    }
+
+    fn does_not_fit(&self, record: &Record, problem: &str) -> StoreError {
+        StoreError::DataDoesNotFit {
+            bucket: self.name().to_string(),
+            key: record.key().clone(),
+            problem: problem.into(),
         }
     }
 
@@ -100,7 +177,8 @@ impl Table {
         let mut built = Vec::new();
         for spec in &specs {
             if !self.indexes.iter().any(|index| index.spec == *spec) {
-                built.push(self.build_index(spec)?);
+                let index = self.build_index(spec);
+                built.push(index.map_err(|record| self.unique_violation_of(&spec.field, &record))?);
             }
         }
         let mut indexes = Vec::with_capacity(specs.len());
@@ -125,16 +203,21 @@ impl Table {
         Ok(())
     }
 
-    fn build_index(&self, spec: &IndexSpec) -> Result<Index, StoreError> {
+    /// Gives the first record whose value occurs twice where it may not.
+    fn build_index(&self, spec: &IndexSpec) -> Result<Index, Arc<Record>> {
         let mut index = Index::new(spec.clone());
         for (seq, record) in &self.records {
             let Some(value) = record.members().get(&spec.field) else { continue };
             if spec.unique && index.posting(value).is_some() {
-                return Err(self.unique_violation(&spec.field, value));
+                return Err(Arc::clone(record));
             }
             index.change(*seq, None, Some(value));
         }
         Ok(index)
+    }
+
+    fn unique_violation_of(&self, field: &str, record: &Record) -> StoreError {
+        self.unique_violation(field, record.members().get(field).unwrap_or(&Value::Null))
     }
 
     /// Makes the error for a value that occurs twice.

@@ -21,6 +21,9 @@ pub(crate) struct Referrer {
 #[derive(Debug)]
 pub(crate) struct Tables {
     tables: BTreeMap<BucketId, Table>,
+    /// Places in the order of definition.
+    order: BTreeMap<u64, BucketId>,
+    next_place: u64,
     names: HashMap<CompactString, BucketId, Hashing>,
     /// By the name of the target bucket; each list by bucket, then schema order.
     referrers: HashMap<CompactString, Vec<Referrer>, Hashing>,
@@ -34,6 +37,8 @@ impl Tables {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             tables: BTreeMap::new(),
+            order: BTreeMap::new(),
+            next_place: 0,
             names: HashMap::with_hasher(hashing(seed)),
             referrers: HashMap::with_hasher(hashing(seed)),
             earliest: None,
@@ -41,22 +46,42 @@ impl Tables {
         }
     }
 
-    /// Adds an empty bucket with a name that is free.
-    pub(crate) fn add(&mut self, definition: Definition, seed: u64) -> BucketId {
+    /// Gives an id that no bucket has had.
+    pub(crate) fn new_id(&mut self) -> BucketId {
         let id = BucketId(self.next_id);
         self.next_id += 1;
-        self.names.insert(definition.name.clone(), id);
-        self.add_referrers(id, &definition);
-        self.tables.insert(id, Table::new(id, definition, seed));
         id
     }
 
+    /// Never gives out this id or a lower one.
+    pub(crate) fn reserve_id(&mut self, id: BucketId) {
+        self.next_id = self.next_id.max(id.0.saturating_add(1));
+    }
+
+    /// Adds a bucket with a name that is free, behind all others.
+    pub(crate) fn add(&mut self, mut table: Table) {
+        table.place = self.next_place;
+        self.next_place += 1;
+        self.put_back(table);
+    }
+
+    /// Adds a bucket at the place that it has, such as one that was removed.
+    pub(crate) fn put_back(&mut self, table: Table) {
+        let id = table.id;
+        self.names.insert(table.name().clone(), id);
+        self.order.insert(table.place, id);
+        self.add_referrers(id, &Arc::clone(&table.definition));
+        self.note_deadline(table.first_deadline());
+        self.tables.insert(id, table);
+    }
+
     /// Removes a bucket with all its data.
-    pub(crate) fn remove(&mut self, id: BucketId) {
-        if let Some(table) = self.tables.remove(&id) {
-            self.names.remove(table.name());
-            self.remove_referrers(id, &table.definition);
-        }
+    pub(crate) fn remove(&mut self, id: BucketId) -> Option<Table> {
+        let table = self.tables.remove(&id)?;
+        self.names.remove(table.name());
+        self.order.remove(&table.place);
+        self.remove_referrers(id, &table.definition);
+        Some(table)
     }
 
     /// Replaces a bucket's definition by an updated one.
@@ -144,7 +169,7 @@ impl Tables {
 
     /// Iterates over the buckets in the order of their definition.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Table> {
-        self.tables.values()
+        self.order.values().filter_map(|id| self.tables.get(id))
     }
 
     /// Gives the number of buckets.

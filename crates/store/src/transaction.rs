@@ -81,6 +81,8 @@ pub(crate) struct Transaction<'a> {
 /// What a successful transaction has done.
 pub(crate) struct Outcome {
     pub(crate) changes: Vec<Change>,
+    /// Buckets whose counters may have moved.
+    pub(crate) touched: Vec<BucketId>,
     pub(crate) ignored_restrictions: u64,
 }
 
@@ -464,7 +466,8 @@ impl<'a> Transaction<'a> {
         };
         let mut changes = Vec::with_capacity(steps.len());
         changes.extend(steps.into_iter().filter_map(change));
-        Outcome { changes, ignored_restrictions: self.ignored_restrictions }
+        let touched = self.touched.iter().map(|touched| touched.bucket).collect();
+        Outcome { changes, touched, ignored_restrictions: self.ignored_restrictions }
     }
 
     fn undo(&mut self) {

@@ -40,11 +40,12 @@ use hashbrown::HashMap;
 use noex_json::CompactString;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use view::{Concern, Upkeep, View};
+use view::{Concern, Upkeep};
 
 pub use delta::Delta;
 pub use evaluation::{Evaluated, Evaluation, Published, Subscribed, ViewState};
 pub use view::Rerun;
+pub(crate) use view::View;
 
 /// Names a subscriber; chosen by the owner, never twice.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -73,6 +74,8 @@ pub(crate) struct Views {
     subscribers: HashMap<SubscriberId, ViewId, Hashing>,
     dirty: VecDeque<ViewId>,
     ended: Vec<(SubscriberId, EndReason)>,
+    /// The last commit that undid earlier ones.
+    undone_lsn: u64,
     next_id: u64,
     next_build: u64,
     /// Memory that states may hold together, in bytes, and that they hold.
@@ -101,6 +104,7 @@ impl Views {
             hashing,
             dirty: VecDeque::new(),
             ended: Vec::new(),
+            undone_lsn: 0,
             next_id: 0,
             next_build: 0,
             bytes_max,
@@ -166,11 +170,11 @@ impl Views {
         read: impl FnOnce(&str, &CompiledQuery, Option<usize>) -> Option<Source>,
     ) -> Option<Evaluation> {
         let view = self.views.get_mut(&id)?;
-        let query = Arc::clone(&view.compiled);
+        let (bucket, query) = (view.bucket.clone(), Arc::clone(&view.compiled));
         if let Upkeep::Kept(state) = &mut view.upkeep {
             self.counters.kept += 1;
             let input = Input::Kept(state.snapshot(&mut self.counters.additions));
-            return Some(Evaluation { view: id, lsn, query, subscriber, input, base: view.base() });
+            return Some(Evaluation { view: id, bucket, lsn, query, subscriber, input, base: view.base() });
         }
         let source = read(&view.bucket, &query, view.count_to_read())?;
         let has_room = self.bytes.saturating_add(view.size_bytes) <= self.bytes_max;
@@ -190,7 +194,7 @@ impl Views {
             }
         };
         let (input, base) = (Input::Read { source, build }, view.base());
-        Some(Evaluation { view: id, lsn, query, subscriber, input, base })
+        Some(Evaluation { view: id, bucket, lsn, query, subscriber, input, base })
     }
 
     /// Takes the next view that has to be evaluated.
@@ -269,6 +273,10 @@ impl Views {
         }
         let (mut changed, mut told_delta) = (Vec::new(), None);
         let state = match &view.published {
+            // It shows what has been undone since, and is about to be evaluated again.
+            state if lsn < self.undone_lsn && view.changed_lsn >= self.undone_lsn => {
+                state.clone().unwrap_or(fresh)
+            }
             Some(state) if view.evaluated_lsn >= lsn => state.clone(),
             Some(state) if state.result == fresh.result => {
                 view.evaluated_lsn = lsn;
@@ -313,8 +321,14 @@ impl Views {
     }
 
     fn remove(&mut self, id: ViewId) -> Option<(CompactString, String)> {
-        let view = self.views.remove(&id)?;
+        self.detach(id).map(|view| (view.query, view.params))
+    }
+
+    /// Takes a view out, with its subscribers.
+    pub(crate) fn detach(&mut self, id: ViewId) -> Option<View> {
+        let mut view = self.views.remove(&id)?;
         self.bytes -= view.held_bytes;
+        view.let_go(Rerun::New);
         for subscriber in view.subscribers.keys() {
             self.subscribers.remove(subscriber);
         }
@@ -324,14 +338,42 @@ impl Views {
                 self.routers.remove(&view.bucket);
             }
         }
-        Some((view.query, view.params))
+        Some(view)
     }
 
-    /// Ends a view with all its subscriptions; gives its query and parameters.
-    pub(crate) fn end(&mut self, id: ViewId, reason: EndReason) -> Option<(CompactString, String)> {
-        let subscribers: Vec<SubscriberId> = self.views.get(&id)?.subscribers.keys().copied().collect();
-        self.ended.extend(subscribers.into_iter().map(|subscriber| (subscriber, reason)));
-        self.remove(id)
+    /// Puts a view back that was taken out; it counts as changed by the commit `lsn`.
+    pub(crate) fn attach(&mut self, id: ViewId, mut view: View, lsn: u64) {
+        let hashing = &self.hashing;
+        let router = self.routers.entry(view.bucket.clone()).or_insert_with(|| Router::new(hashing.clone()));
+        router.add(id, view.filter_to_route());
+        self.subscribers.extend(view.subscribers.keys().map(|subscriber| (*subscriber, id)));
+        view.changed_lsn = lsn;
+        view.is_queued = true;
+        self.dirty.push_back(id);
+        self.views.insert(id, view);
+    }
+
+    /// Notes that a view that was taken out has ended for its subscribers.
+    pub(crate) fn end(&mut self, view: &View, reason: EndReason) {
+        self.ended.extend(view.subscribers.keys().map(|subscriber| (*subscriber, reason)));
+    }
+
+    /// Forgets what was published of a subscriber's view, so that it is told again.
+    pub(crate) fn retell(&mut self, subscriber: SubscriberId) {
+        let Some(id) = self.subscribers.get(&subscriber).copied() else { return };
+        let Some(view) = self.views.get_mut(&id) else { return };
+        view.published = None;
+        if !view.is_queued {
+            view.is_queued = true;
+            self.dirty.push_back(id);
+        }
+    }
+
+    /// Hands the changes that undo earlier ones to the views, and marks everything that was evaluated before as
+    /// overtaken.
+    pub(crate) fn undo(&mut self, lsn: u64, inverse: &[Change]) {
+        self.undone_lsn = lsn;
+        self.commit(lsn, inverse);
     }
 
     /// Lists the views of a bucket.

@@ -5,6 +5,7 @@ use super::state::{Snapshot, State};
 use super::{SubscriberId, ViewId};
 use crate::plan::Source;
 use crate::query::CompiledQuery;
+use noex_json::CompactString;
 use std::sync::Arc;
 
 /// A result and its age.
@@ -30,6 +31,7 @@ pub enum Subscribed {
 #[must_use = "the view stays dirty until the evaluation is run and published"]
 pub struct Evaluation {
     pub(super) view: ViewId,
+    pub(super) bucket: CompactString,
     pub(super) lsn: u64,
     pub(super) query: Arc<CompiledQuery>,
     pub(super) subscriber: Option<SubscriberId>,
@@ -88,9 +90,15 @@ pub(super) struct Built {
 }
 
 impl Evaluation {
+    /// Names the bucket that is read.
+    #[must_use]
+    pub fn bucket(&self) -> &CompactString {
+        &self.bucket
+    }
+
     /// Does the work. Needs nothing of the store any more, so it may run anywhere.
     pub fn run(self) -> Evaluated {
-        let Self { view, lsn, query, subscriber, input, base } = self;
+        let Self { view, lsn, query, subscriber, input, base, .. } = self;
         let mut built = None;
         let snapshot = match input {
             Input::Kept(snapshot) => snapshot,

@@ -72,9 +72,9 @@ const BULK_MIN: usize = 1024;
 
 /// One query with one set of parameters.
 #[derive(Debug)]
-pub(super) struct View {
-    pub(super) query: CompactString,
-    pub(super) params: String,
+pub(crate) struct View {
+    pub(crate) query: CompactString,
+    pub(crate) params: String,
     pub(super) bucket: CompactString,
     pub(super) compiled: Arc<CompiledQuery>,
     /// Whether the subscriber has been given a result yet.
@@ -142,6 +142,16 @@ impl View {
     /// Gives the filter by which changes are to be found that concern the view; `None` if none does.
     pub(super) fn filter_to_route(&self) -> Option<&Filter> {
         (!is_constant(&self.compiled)).then_some(&self.compiled.filter)
+    }
+
+    /// Tells whether anybody watches.
+    pub(crate) fn is_watched(&self) -> bool {
+        !self.subscribers.is_empty()
+    }
+
+    /// Forgets a subscriber; tells whether it was one.
+    pub(crate) fn forget(&mut self, subscriber: SubscriberId) -> bool {
+        self.subscribers.remove(&subscriber).is_some()
     }
 
     pub(super) fn is_dirty(&self) -> bool {
@@ -264,7 +274,9 @@ impl View {
 
     /// Stops keeping a state.
     pub(super) fn let_go(&mut self, reason: Rerun) {
-        self.upkeep = Upkeep::Rerun(reason);
+        if !matches!(self.upkeep, Upkeep::Rerun(Rerun::Constant)) {
+            self.upkeep = Upkeep::Rerun(reason);
+        }
         self.held_bytes = 0;
     }
 }

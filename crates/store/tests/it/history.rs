@@ -6,21 +6,21 @@ use noex_json::{CompactString, Object, Value};
 use noex_store::query::{QueryDefinition, QueryOptions};
 use noex_store::schema::Definition;
 use noex_store::{
-    Answer, DuplicateInsert, Operation, OperationResult, Page, ReadRequest, StoreError, StoreOptions,
+    Answer, DuplicateInsert, Operation, OperationResult, Page, ReadRequest, Store, StoreError, StoreOptions,
     Subscribed, SubscriberId,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-const BUCKETS: [&str; 3] = ["p", "c", "d"];
+pub(crate) const BUCKETS: [&str; 3] = ["p", "c", "d"];
 
 // Definitions
 
-fn pick(choices: &'static [&'static str]) -> impl Strategy<Value = &'static str> + Clone {
+pub(crate) fn pick(choices: &'static [&'static str]) -> impl Strategy<Value = &'static str> + Clone {
     prop::sample::select(choices)
 }
 
-fn definition() -> impl Strategy<Value = Config> {
+pub(crate) fn definition() -> impl Strategy<Value = Config> {
     let id = prop_oneof![
         6 => Just(r#"{"type":"date"}"#),
         1 => Just(r#"{"type":"string","required":true}"#),
@@ -125,7 +125,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-fn call() -> impl Strategy<Value = Call> {
+pub(crate) fn call() -> impl Strategy<Value = Call> {
     let bucket = || 0..BUCKETS.len();
     prop_oneof![
         25 => (bucket(), data()).prop_map(|(bucket, data)| Call::Insert(bucket, data)),
@@ -143,7 +143,7 @@ fn call() -> impl Strategy<Value = Call> {
 
 /// A definition that prints as JSON when a case fails.
 #[derive(Clone)]
-struct Config(Object);
+pub(crate) struct Config(pub(crate) Object);
 
 impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -168,7 +168,7 @@ fn steps() -> impl Strategy<Value = Vec<(u64, Step)>> {
     prop::collection::vec((prop_oneof![Just(0), 0..25_u64], step), 1..60)
 }
 
-const QUERIES: [&str; 12] = [
+pub(crate) const QUERIES: [&str; 12] = [
     r#"{"bucket":"p"}"#,
     r#"{"bucket":"c","filter":{"x":"{{ params.v }}"}}"#,
     r#"{"bucket":"p","filter":{"n":"{{ params.v }}"},"fields":["id"]}"#,
@@ -270,29 +270,7 @@ impl Bench {
     }
 
     fn execute(&mut self, call: &Call) -> Result<Vec<String>, StoreError> {
-        let (now, store) = (self.now_ms, &mut self.wire.store);
-        let record = |record: std::sync::Arc<noex_store::Record>| vec![record.json().to_string()];
-        Ok(match call.clone() {
-            Call::Insert(bucket, data) => record(store.insert(now, BUCKETS[bucket], data)?),
-            Call::Update(bucket, key, changes) => {
-                record(store.update(now, BUCKETS[bucket], &key, changes)?)
-            }
-            Call::Upsert(bucket, data) => record(store.upsert(now, BUCKETS[bucket], data)?),
-            Call::Delete(bucket, key) => store.delete(now, BUCKETS[bucket], &key).map(|()| Vec::new())?,
-            Call::Clear(bucket) => store.clear(now, BUCKETS[bucket]).map(|()| Vec::new())?,
-            Call::InsertMany(bucket, list) => {
-                let records = store.insert_many(now, BUCKETS[bucket], list)?;
-                records.iter().map(|record| record.json().to_string()).collect()
-            }
-            Call::UpdateMany(bucket, filter, changes) => {
-                vec![store.update_many(now, BUCKETS[bucket], &filter, changes)?.to_string()]
-            }
-            Call::DeleteMany(bucket, filter) => {
-                vec![store.delete_many(now, BUCKETS[bucket], &filter)?.to_string()]
-            }
-            Call::Transaction(operations) => store.transaction(now, operations)?.iter().map(text).collect(),
-            Call::PurgeTtl => vec![store.purge_ttl(now).to_string()],
-        })
+        execute(&mut self.wire.store, self.now_ms, call)
     }
 
     fn subscribe(&mut self, query: usize, params: &str, end: Option<usize>) -> Checked {
@@ -447,4 +425,28 @@ fn texts(records: &[std::sync::Arc<noex_store::Record>]) -> Vec<String> {
         out.push(text(&OperationResult::Record(Some(std::sync::Arc::clone(record)))));
     }
     out
+}
+
+/// Executes a call and gives what it answers.
+pub(crate) fn execute(store: &mut Store, now: u64, call: &Call) -> Result<Vec<String>, StoreError> {
+    let record = |record: std::sync::Arc<noex_store::Record>| vec![record.json().to_string()];
+    Ok(match call.clone() {
+        Call::Insert(bucket, data) => record(store.insert(now, BUCKETS[bucket], data)?),
+        Call::Update(bucket, key, changes) => record(store.update(now, BUCKETS[bucket], &key, changes)?),
+        Call::Upsert(bucket, data) => record(store.upsert(now, BUCKETS[bucket], data)?),
+        Call::Delete(bucket, key) => store.delete(now, BUCKETS[bucket], &key).map(|()| Vec::new())?,
+        Call::Clear(bucket) => store.clear(now, BUCKETS[bucket]).map(|()| Vec::new())?,
+        Call::InsertMany(bucket, list) => {
+            let records = store.insert_many(now, BUCKETS[bucket], list)?;
+            records.iter().map(|record| record.json().to_string()).collect()
+        }
+        Call::UpdateMany(bucket, filter, changes) => {
+            vec![store.update_many(now, BUCKETS[bucket], &filter, changes)?.to_string()]
+        }
+        Call::DeleteMany(bucket, filter) => {
+            vec![store.delete_many(now, BUCKETS[bucket], &filter)?.to_string()]
+        }
+        Call::Transaction(operations) => store.transaction(now, operations)?.iter().map(text).collect(),
+        Call::PurgeTtl => vec![store.purge_ttl(now).to_string()],
+    })
 }

@@ -7,6 +7,7 @@ mod deltas;
 mod engine;
 mod examples;
 mod history;
+mod journal;
 mod live;
 mod maintenance;
 mod model;
