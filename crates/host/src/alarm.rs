@@ -36,6 +36,11 @@ impl Alarm {
         next().into_iter().chain(seen).min()
     }
 
+    /// Wakes the sleeper for another reason than its deadline.
+    pub(crate) fn wake(&self) {
+        self.waker.wake();
+    }
+
     /// After a change: wakes the sleeper if the deadline that `next` tells has come nearer.
     pub(crate) fn notice(&self, next: impl Fn() -> Option<u64>) {
         // With the fence of the sleeper: either it sees the new deadline, or this sees the old one it sleeps for.

@@ -1,17 +1,22 @@
 //! The store behind the protocol's calls.
 
-use crate::refusals::{Place, of_store_error};
+use crate::{
+    gate::Gate,
+    refusals::{Place, of_store_error},
+    ticket::{Reply, Ticket, TicketState},
+};
 use noex_core::{Aggregate, Body, EndReason, Refusal, StoreCall, StoreOperation, SubId, Update};
 use noex_json::{CompactString, Object, Value, write_string};
 use noex_store::{
-    Answer, Commit, Evaluation, Operation, PreparedRead, Published, ReadRequest, Store, StoreError,
-    StoreOptions, Subscribed, SubscriberId, ViewState, query::Function,
+    Answer, Commit, Evaluation, JournalError, Operation, OperationResult, PreparedRead, Published,
+    ReadRequest, Record, Store, StoreError, StoreOptions, Subscribed, SubscriberId, ViewState,
+    query::Function,
 };
 use parking_lot::Mutex;
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -28,16 +33,11 @@ pub trait PushSink {
 
 /// A store that serves the protocol's calls.
 pub trait StoreBackend: Send + Sync {
-    /// Executes a call and gives the `data` of its result.
-    ///
-    /// # Errors
-    /// The answer for the client.
-    fn call(&self, now_ms: u64, call: StoreCall) -> Result<Body, Refusal>;
+    /// Executes a call and gives the `data` of its result, perhaps to be told only later.
+    fn call(&self, now_ms: u64, call: StoreCall) -> Reply<Body, StoreCall>;
 
-    /// Starts watching a query and gives its present result. No later change is missed, and none is told twice.
-    ///
-    /// # Errors
-    /// The answer for the client.
+    /// Starts watching a query and gives its present result, perhaps to be told only later. No later change is missed,
+    /// and none is told twice. If what the result rests on fails, subscribe again.
     fn subscribe(
         &self,
         now_ms: u64,
@@ -45,7 +45,7 @@ pub trait StoreBackend: Send + Sync {
         query: &str,
         params: Option<&Value>,
         sink: &dyn PushSink,
-    ) -> Result<Update, Refusal>;
+    ) -> Reply<Update, ()>;
 
     /// Stops watching; false if this subscription is not the store's.
     fn unsubscribe(&self, subscription: SubId) -> bool;
@@ -67,6 +67,11 @@ pub trait StoreBackend: Send + Sync {
 
     /// Names all buckets in the order of their definition.
     fn bucket_names(&self) -> Vec<String>;
+
+    /// What everything done so far rests on; `None` = nothing that could fail.
+    fn ticket(&self) -> Option<Arc<Ticket>> {
+        None
+    }
 }
 
 /// The store in this process.
@@ -77,6 +82,10 @@ pub struct EmbeddedStore {
     /// The next expiry, `u64::MAX` if there is none.
     next_expiry_ms: AtomicU64,
     compat_error_codes: bool,
+    /// Holds back what is not kept yet; `None` = nothing is kept.
+    pub(crate) gate: Option<Gate>,
+    /// For the journal, which answers from a thread of its own.
+    myself: Weak<Self>,
 }
 
 impl fmt::Debug for EmbeddedStore {
@@ -93,23 +102,21 @@ impl EmbeddedStore {
     ///
     /// # Errors
     /// If the operating system gives no random numbers.
-    pub fn new(options: StoreOptions, compat_error_codes: bool) -> Result<Self, getrandom::Error> {
-        Ok(Self::with_random(options, compat_error_codes, Box::new(SystemRandom::new()?)))
+    pub fn new(options: StoreOptions, compat_error_codes: bool) -> Result<Arc<Self>, getrandom::Error> {
+        let store = Store::new(options, Box::new(SystemRandom::new()?));
+        Ok(Self::with_gate(store, compat_error_codes, None))
     }
 
-    /// Makes an empty store that takes its random numbers from `random`.
-    #[must_use]
-    pub fn with_random(
-        options: StoreOptions,
-        compat_error_codes: bool,
-        random: Box<dyn noex_store::Random + Send>,
-    ) -> Self {
-        Self {
-            store: Mutex::new(Store::new(options, random)),
+    /// Serves a store; what it has noted for a journal goes through the gate.
+    pub(crate) fn with_gate(store: Store, compat_error_codes: bool, gate: Option<Gate>) -> Arc<Self> {
+        Arc::new_cyclic(|myself| Self {
+            store: Mutex::new(store),
             touched: AtomicBool::new(false),
             next_expiry_ms: AtomicU64::new(u64::MAX),
             compat_error_codes,
-        }
+            gate,
+            myself: Weak::clone(myself),
+        })
     }
 
     /// Uses the store directly, in exclusion of all others. What changes is delivered at the next flush.
@@ -118,6 +125,15 @@ impl EmbeddedStore {
         let outcome = use_it(&mut store);
         self.after_change(&mut store);
         outcome
+    }
+
+    /// As [`EmbeddedStore::with_store`]; also gives what the outcome, whatever it is, rests on.
+    pub(crate) fn write<R>(&self, use_it: impl FnOnce(&mut Store) -> R) -> (R, Option<Arc<Ticket>>) {
+        let mut store = self.store.lock();
+        let outcome = use_it(&mut store);
+        self.after_change(&mut store);
+        let ticket = self.gate.as_ref().and_then(|gate| gate.ticket(store.unsettled_any()));
+        (outcome, ticket)
     }
 
     /// Takes the changes made since the last call, if they are kept.
@@ -129,142 +145,258 @@ impl EmbeddedStore {
         for warning in store.take_warnings() {
             tracing::warn!("{warning}");
         }
+        if let Some(gate) = &self.gate {
+            gate.collect(store);
+        }
+        self.note_change(store);
+    }
+
+    fn note_change(&self, store: &mut Store) {
         self.next_expiry_ms.store(store.next_expiry_ms().unwrap_or(u64::MAX), Ordering::Release);
         self.touched.store(true, Ordering::Release);
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut Store) -> Result<T, StoreError>) -> Result<T, Refusal> {
-        self.with_store(change).map_err(|error| self.refusal(&error))
+    fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Store) -> Result<T, StoreError>,
+        body: impl FnOnce(T) -> Body,
+    ) -> Answered {
+        if let Some(Err(refusal)) = self.gate.as_ref().map(Gate::admit) {
+            return (Err(refusal), None);
+        }
+        let (outcome, ticket) = self.write(change);
+        (outcome.map(body).map_err(|error| self.refusal(&error)), ticket)
     }
 
     fn refusal(&self, error: &StoreError) -> Refusal {
         of_store_error(error, self.compat_error_codes, Place::Request)
     }
 
-    /// Reads under the lock. Reading can expire records, which is a commit.
-    fn peek<T>(&self, read: impl FnOnce(&mut Store) -> Result<T, StoreError>) -> Result<T, Refusal> {
+    /// Reads under the lock, and finds what the outcome rests on: of a bucket, or of the definitions. Reading can
+    /// expire records, which is a commit.
+    fn peek<T>(
+        &self,
+        bucket: Option<&str>,
+        read: impl FnOnce(&mut Store) -> Result<T, StoreError>,
+    ) -> (Result<T, Refusal>, Option<Arc<Ticket>>) {
         let mut store = self.store.lock();
         let lsn = store.lsn();
         let outcome = read(&mut store);
         if store.lsn() != lsn {
             self.after_change(&mut store);
         }
-        outcome.map_err(|error| self.refusal(&error))
+        let ticket = self.gate.as_ref().and_then(|gate| {
+            gate.ticket(match bucket {
+                Some(bucket) => store.unsettled(bucket),
+                None => store.unsettled_definitions(),
+            })
+        });
+        (outcome.map_err(|error| self.refusal(&error)), ticket)
     }
 
     /// Prepares a read under the lock and runs it outside.
-    fn read(&self, now_ms: u64, bucket: &str, request: ReadRequest) -> Result<Body, Refusal> {
-        let prepared: PreparedRead = self.peek(|store| {
+    fn read(&self, now_ms: u64, bucket: &str, request: ReadRequest) -> Answered {
+        let (prepared, ticket) = self.peek(Some(bucket), |store| {
             let prepared = store.prepare_read(now_ms, bucket, request);
             for warning in store.take_warnings() {
                 tracing::warn!("{warning}");
             }
             prepared
-        })?;
-        let answer = prepared.run();
-        if let Answer::Record(Some(record)) = &answer {
-            return Ok(Body::Shared(Arc::clone(record.json())));
-        }
-        let mut out = String::new();
-        answer.write_json(&mut out);
-        Ok(Body::Owned(out))
-    }
-
-    fn transaction(&self, now_ms: u64, operations: Vec<StoreOperation>) -> Result<Body, Refusal> {
-        let operations = operations.into_iter().map(operation).collect();
-        let results = self
-            .with_store(|store| store.transaction(now_ms, operations))
-            .map_err(|error| of_store_error(&error, self.compat_error_codes, Place::Transaction))?;
-        let mut out = String::from("{\"results\":[");
-        for (index, result) in results.iter().enumerate() {
-            if index > 0 {
-                out.push(',');
+        });
+        let body = |prepared: PreparedRead| {
+            let answer = prepared.run();
+            if let Answer::Record(Some(record)) = &answer {
+                return Body::Shared(Arc::clone(record.json()));
             }
-            out.push_str("{\"index\":");
-            out.push_str(&index.to_string());
-            out.push_str(",\"data\":");
-            result.write_json(&mut out);
-            out.push('}');
-        }
-        out.push_str("]}");
-        Ok(Body::Owned(out))
+            let mut out = String::new();
+            answer.write_json(&mut out);
+            Body::Owned(out)
+        };
+        (prepared.map(body), ticket)
     }
 
-    fn evaluate(&self, evaluation: Evaluation, sink: &dyn PushSink) -> ViewState {
+    fn transaction(&self, now_ms: u64, operations: Vec<StoreOperation>) -> Answered {
+        let writes = operations.iter().any(|operation| {
+            matches!(
+                operation,
+                StoreOperation::Insert { .. } | StoreOperation::Update { .. } | StoreOperation::Delete { .. }
+            )
+        });
+        if writes && let Some(Err(refusal)) = self.gate.as_ref().map(Gate::admit) {
+            return (Err(refusal), None);
+        }
+        let operations = operations.into_iter().map(operation).collect();
+        let (outcome, ticket) = self.write(|store| store.transaction(now_ms, operations));
+        let body = |results: Vec<OperationResult>| {
+            let mut out = String::from("{\"results\":[");
+            for (index, result) in results.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                out.push_str("{\"index\":");
+                out.push_str(&index.to_string());
+                out.push_str(",\"data\":");
+                result.write_json(&mut out);
+                out.push('}');
+            }
+            out.push_str("]}");
+            Body::Owned(out)
+        };
+        (
+            outcome
+                .map(body)
+                .map_err(|error| of_store_error(&error, self.compat_error_codes, Place::Transaction)),
+            ticket,
+        )
+    }
+
+    fn next_dirty(&self, store: &mut Store, now_ms: u64) -> Option<Evaluation> {
+        let lsn = store.lsn();
+        let evaluation = store.next_dirty(now_ms);
+        if store.lsn() != lsn {
+            self.after_change(store);
+        }
+        evaluation
+    }
+
+    /// What an evaluation rests on. To be asked under the lock under which it was made.
+    fn ticket_of(&self, store: &Store, bucket: &str) -> Option<Arc<Ticket>> {
+        self.gate.as_ref()?.ticket(store.unsettled(bucket))
+    }
+
+    /// Evaluates a view, and tells its subscribers once what it rests on is kept.
+    fn evaluate(
+        &self,
+        evaluation: Evaluation,
+        ticket: Option<&Arc<Ticket>>,
+        sink: &dyn PushSink,
+    ) -> ViewState {
         let evaluated = evaluation.run();
         let Published { state, changed, .. } = self.store.lock().publish(evaluated);
-        for (SubscriberId(id), state) in changed {
-            sink.result(SubId(id), update(state));
+        let changed = changed.into_iter().map(|(SubscriberId(id), state)| (SubId(id), update(state)));
+        let Some(ticket) = ticket else {
+            changed.for_each(|(subscription, update)| sink.result(subscription, update));
+            return state;
+        };
+        let Err(results) = ticket.hold_results(changed.collect()) else { return state };
+        // It was settled meanwhile.
+        match ticket.state() {
+            TicketState::Failed => {
+                let mut store = self.store.lock();
+                results.iter().for_each(|(SubId(id), _)| store.retell(SubscriberId(*id)));
+                self.note_change(&mut store);
+            }
+            TicketState::Kept | TicketState::Pending => {
+                results.into_iter().for_each(|(subscription, update)| sink.result(subscription, update));
+            }
         }
         state
     }
 
+    /// Gives the next group to the journal, if that is free.
+    fn pump(&self) {
+        let Some((gate, entries)) = self.gate.as_ref().and_then(|gate| Some((gate, gate.next_group()?)))
+        else {
+            return;
+        };
+        let myself = Weak::clone(&self.myself);
+        gate.submit(entries, move |outcome| {
+            if let Some(store) = myself.upgrade() {
+                store.settled(outcome);
+            }
+        });
+    }
+
+    /// Takes the outcome of the group in flight.
+    fn settled(&self, outcome: Result<(), JournalError>) {
+        let Some(gate) = &self.gate else { return };
+        let settled = {
+            let mut store = self.store.lock();
+            let settled = gate.settle(&mut store, outcome);
+            self.note_change(&mut store);
+            settled
+        };
+        // First, so that the journal does not wait for what follows.
+        self.pump();
+        gate.finish(settled);
+    }
+
+    /// Takes everything so far as in force, kept or not: what the start itself has changed.
+    pub(crate) fn end_start(&self) {
+        if let Some(gate) = &self.gate {
+            gate.owe_all(&mut self.store.lock());
+        }
+    }
+
+    /// Finds out whether the journal works again, after it has failed.
+    pub(crate) fn retry(&self, now_ms: u64) {
+        let Some(gate) = self.gate.as_ref().filter(|gate| gate.is_failing()) else { return };
+        gate.retry();
+        self.with_store(|store| {
+            store.suspend_expiry(false);
+            store.expire(now_ms);
+        });
+        self.pump();
+    }
+
     #[expect(clippy::wildcard_enum_match_arm, reason = "data calls are matched by the caller")]
-    fn admin(&self, now_ms: u64, call: StoreCall) -> Result<Body, Refusal> {
-        Ok(match call {
+    fn admin(&self, now_ms: u64, call: StoreCall) -> Answered {
+        match call {
             StoreCall::DefineBucket { name, config } => {
-                self.change(|store| store.define_bucket(now_ms, &name, &config))?;
-                named(&name, "created")
+                self.change(|store| store.define_bucket(now_ms, &name, &config), |()| named(&name, "created"))
             }
             StoreCall::DropBucket { name } => {
-                self.change(|store| store.drop_bucket(now_ms, &name))?;
-                named(&name, "dropped")
+                self.change(|store| store.drop_bucket(now_ms, &name), |()| named(&name, "dropped"))
             }
-            StoreCall::UpdateBucket { name, updates } => {
-                self.change(|store| store.update_bucket(now_ms, &name, &updates))?;
-                named(&name, "updated")
-            }
+            StoreCall::UpdateBucket { name, updates } => self
+                .change(|store| store.update_bucket(now_ms, &name, &updates), |()| named(&name, "updated")),
             StoreCall::GetBucketSchema { name } => {
-                let config = self.store.lock().bucket_schema(&name).map_err(|error| self.refusal(&error))?;
-                let mut answer = Object::new();
-                answer.set("name", name.as_str());
-                answer.set("config", config);
-                Body::Owned(Value::Object(answer).to_json())
+                let (config, ticket) = self.peek(Some(&name), |store| store.bucket_schema(&name));
+                let body = |config: Value| {
+                    let mut answer = Object::new();
+                    answer.set("name", name.as_str());
+                    answer.set("config", config);
+                    Body::Owned(Value::Object(answer).to_json())
+                };
+                (config.map(body), ticket)
             }
             StoreCall::DefineQuery { name, config } => {
-                self.change(|store| store.define_query(&name, &config))?;
-                named(&name, "defined")
+                self.change(|store| store.define_query(&name, &config), |()| named(&name, "defined"))
             }
             StoreCall::UndefineQuery { name } => {
-                self.change(|store| store.undefine_query(&name))?;
-                named(&name, "undefined")
+                self.change(|store| store.undefine_query(&name), |()| named(&name, "undefined"))
             }
             StoreCall::ListQueries => {
-                Body::Owned(format!("{{\"queries\":{}}}", self.store.lock().list_queries().to_json()))
+                let (queries, ticket) = self.peek(None, |store| Ok(store.list_queries()));
+                (queries.map(|list| Body::Owned(format!("{{\"queries\":{}}}", list.to_json()))), ticket)
             }
-            StoreCall::PurgeTtl => {
-                let purged = self.with_store(|store| store.purge_ttl(now_ms));
-                Body::Owned(format!("{{\"purged\":{purged}}}"))
-            }
-            _ => return Err(Refusal::internal()),
-        })
+            StoreCall::PurgeTtl => self.change(
+                |store| Ok(store.purge_ttl(now_ms)),
+                |purged| Body::Owned(format!("{{\"purged\":{purged}}}")),
+            ),
+            _ => (Err(Refusal::internal()), None),
+        }
     }
-}
 
-impl StoreBackend for EmbeddedStore {
     #[expect(clippy::wildcard_enum_match_arm, reason = "all that is left is administration")]
-    fn call(&self, now_ms: u64, call: StoreCall) -> Result<Body, Refusal> {
+    fn execute(&self, now_ms: u64, call: StoreCall) -> Answered {
         use ReadRequest as R;
+        let shared = |record: Arc<Record>| Body::Shared(Arc::clone(record.json()));
         match call {
             StoreCall::Insert { bucket, data } => {
-                let record = self.change(|store| store.insert(now_ms, &bucket, data))?;
-                Ok(Body::Shared(Arc::clone(record.json())))
+                self.change(|store| store.insert(now_ms, &bucket, data), shared)
             }
             StoreCall::Update { bucket, key, data } => {
-                let record = self.change(|store| store.update(now_ms, &bucket, &key, data))?;
-                Ok(Body::Shared(Arc::clone(record.json())))
+                self.change(|store| store.update(now_ms, &bucket, &key, data), shared)
             }
-            StoreCall::Delete { bucket, key } => {
-                self.change(|store| store.delete(now_ms, &bucket, &key))?;
-                Ok(Body::Static("{\"deleted\":true}"))
-            }
+            StoreCall::Delete { bucket, key } => self
+                .change(|store| store.delete(now_ms, &bucket, &key), |()| Body::Static("{\"deleted\":true}")),
             StoreCall::Clear { bucket } => {
-                self.change(|store| store.clear(now_ms, &bucket))?;
-                Ok(Body::Static("{\"cleared\":true}"))
+                self.change(|store| store.clear(now_ms, &bucket), |()| Body::Static("{\"cleared\":true}"))
             }
             StoreCall::Get { bucket, key } => {
-                let found = self.peek(|store| store.get_json(now_ms, &bucket, &key))?;
-                Ok(found.map_or(Body::Static("null"), Body::Shared))
+                let (found, ticket) = self.peek(Some(&bucket), |store| store.get_json(now_ms, &bucket, &key));
+                (found.map(|found| found.map_or(Body::Static("null"), Body::Shared)), ticket)
             }
             StoreCall::All { bucket } => self.read(now_ms, &bucket, R::All),
             StoreCall::Where { bucket, filter } => self.read(now_ms, &bucket, R::Where(filter)),
@@ -282,17 +414,55 @@ impl StoreBackend for EmbeddedStore {
                     Aggregate::Min => Function::Min,
                     Aggregate::Max => Function::Max,
                 };
-                self.read(
-                    now_ms,
-                    &bucket,
-                    R::Aggregate { function, field: CompactString::from(field), filter },
-                )
+                let field = CompactString::from(field);
+                self.read(now_ms, &bucket, R::Aggregate { function, field, filter })
             }
-            StoreCall::Buckets { permitted } => Ok(buckets(&self.store.lock().bucket_names(), permitted)),
-            StoreCall::Stats { system } => Ok(Body::Owned(self.stats(system).to_json())),
+            StoreCall::Buckets { permitted } => {
+                let (names, ticket) = self.peek(None, |store| Ok(store.bucket_names()));
+                (names.map(|names| buckets(&names, permitted)), ticket)
+            }
+            StoreCall::Stats { system } => (Ok(Body::Owned(self.stats(system).to_json())), None),
             StoreCall::Transaction { operations } => self.transaction(now_ms, operations),
             admin => self.admin(now_ms, admin),
         }
+    }
+}
+
+/// An answer and what it rests on.
+type Answered = (Result<Body, Refusal>, Option<Arc<Ticket>>);
+
+/// Tells whether a call changes nothing, so that it can be executed anew.
+#[expect(clippy::wildcard_enum_match_arm, reason = "what is not known to be a read may be a write")]
+fn is_read(call: &StoreCall) -> bool {
+    use StoreCall as C;
+    match call {
+        C::Get { .. }
+        | C::All { .. }
+        | C::Where { .. }
+        | C::FindOne { .. }
+        | C::Count { .. }
+        | C::First { .. }
+        | C::Last { .. }
+        | C::Paginate { .. }
+        | C::Aggregate { .. }
+        | C::Buckets { .. }
+        | C::GetBucketSchema { .. }
+        | C::ListQueries => true,
+        C::Transaction { operations } => operations.iter().all(|operation| {
+            !matches!(
+                operation,
+                StoreOperation::Insert { .. } | StoreOperation::Update { .. } | StoreOperation::Delete { .. }
+            )
+        }),
+        _ => false,
+    }
+}
+
+impl StoreBackend for EmbeddedStore {
+    fn call(&self, now_ms: u64, call: StoreCall) -> Reply<Body, StoreCall> {
+        let again = self.gate.as_ref().filter(|_| is_read(&call)).map(|_| call.clone());
+        let (outcome, ticket) = self.execute(now_ms, call);
+        Reply::resting_on(ticket, outcome, again)
     }
 
     fn subscribe(
@@ -302,13 +472,25 @@ impl StoreBackend for EmbeddedStore {
         query: &str,
         params: Option<&Value>,
         sink: &dyn PushSink,
-    ) -> Result<Update, Refusal> {
+    ) -> Reply<Update, ()> {
         let id = SubscriberId(subscription.0);
-        let subscribed = self.change(|store| store.subscribe(now_ms, query, params, id))?;
-        Ok(update(match subscribed {
-            Subscribed::Ready(state) => state,
-            Subscribed::Evaluate(evaluation) => self.evaluate(evaluation, sink),
-        }))
+        let (subscribed, ticket) = {
+            let mut store = self.store.lock();
+            let subscribed = store.subscribe(now_ms, query, params, id);
+            self.after_change(&mut store);
+            let ticket = self.gate.as_ref().and_then(|gate| {
+                let bucket = store.query_bucket(query).and_then(|bucket| store.unsettled(bucket));
+                gate.ticket(bucket.max(store.unsettled_definitions()))
+            });
+            (subscribed, ticket)
+        };
+        let outcome = subscribed.map_err(|error| self.refusal(&error)).map(|subscribed| {
+            update(match subscribed {
+                Subscribed::Ready(state) => state,
+                Subscribed::Evaluate(evaluation) => self.evaluate(evaluation, ticket.as_ref(), sink),
+            })
+        });
+        Reply::resting_on(ticket, outcome, None)
     }
 
     fn unsubscribe(&self, subscription: SubId) -> bool {
@@ -316,6 +498,7 @@ impl StoreBackend for EmbeddedStore {
     }
 
     fn flush(&self, now_ms: u64, sink: &dyn PushSink) -> bool {
+        self.pump();
         if !self.touched.swap(false, Ordering::AcqRel) {
             return false;
         }
@@ -326,15 +509,28 @@ impl StoreBackend for EmbeddedStore {
             };
             sink.ended(SubId(id), reason);
         }
-        for _ in 0..VIEWS_PER_FLUSH_MAX {
-            let Some(evaluation) = self.store.lock().next_dirty(now_ms) else { return false };
-            self.evaluate(evaluation, sink);
+        let mut views = 0;
+        while views < VIEWS_PER_FLUSH_MAX {
+            let (evaluation, ticket) = {
+                let mut store = self.store.lock();
+                let Some(evaluation) = self.next_dirty(&mut store, now_ms) else { break };
+                let ticket = self.ticket_of(&store, evaluation.bucket());
+                (evaluation, ticket)
+            };
+            self.evaluate(evaluation, ticket.as_ref(), sink);
+            views += 1;
         }
-        self.touched.store(true, Ordering::Release);
-        true
+        // What expired meanwhile.
+        self.pump();
+        let more = views == VIEWS_PER_FLUSH_MAX;
+        self.touched.fetch_or(more, Ordering::AcqRel);
+        more
     }
 
     fn next_expiry_ms(&self) -> Option<u64> {
+        if self.gate.as_ref().is_some_and(Gate::is_failing) {
+            return None;
+        }
         Some(self.next_expiry_ms.load(Ordering::Acquire)).filter(|at| *at != u64::MAX)
     }
 
@@ -354,6 +550,10 @@ impl StoreBackend for EmbeddedStore {
 
     fn bucket_names(&self) -> Vec<String> {
         self.store.lock().bucket_names().iter().map(ToString::to_string).collect()
+    }
+
+    fn ticket(&self) -> Option<Arc<Ticket>> {
+        self.gate.as_ref()?.ticket(self.store.lock().unsettled_any())
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
     inbox::{Events, Pending as Mail},
     registry::Entry,
     transport::{Incoming, Transport, poll_discard},
+    waiting::WaitingList,
 };
 use futures::{
     AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt,
@@ -20,7 +21,7 @@ use futures::{
 use indexmap::IndexMap;
 use noex_core::{
     AuthToken, Body, CloseReason, Connection, Denied, Effect, Frame, IdentityToken, Instant, Message, Now,
-    OpToken, Peer, Refusal, Session, SessionChange, Source, StoreCall, SubId, Update,
+    OpToken, Peer, Refusal, Session, SessionChange, SubId,
 };
 use std::{
     future::Future,
@@ -152,9 +153,9 @@ fn admit(hub: &Arc<Hub>, address: &str, now: Now) -> Result<Member, CloseReason>
 }
 
 /// Membership in the registry, for as long as the TCP connection lives.
-struct Member {
+pub(crate) struct Member {
     hub: Arc<Hub>,
-    entry: Arc<Entry>,
+    pub(crate) entry: Arc<Entry>,
 }
 
 impl Drop for Member {
@@ -170,17 +171,19 @@ impl<S, T: Timer> Drop for Drive<S, T> {
     }
 }
 
-struct Drive<S, T: Timer> {
-    hub: Arc<Hub>,
-    member: Option<Member>,
-    connection: Connection,
+pub(crate) struct Drive<S, T: Timer> {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) member: Option<Member>,
+    pub(crate) connection: Connection,
     transport: Transport<S>,
-    timer: T,
+    pub(crate) timer: T,
     /// What the timer is set to, if that is known.
     armed: Option<Option<Instant>>,
     awaited: Option<Awaited>,
     /// Engine calls were executed since the last delivery of pushes.
-    executed: bool,
+    pub(crate) executed: bool,
+    /// Requests whose answers wait until what they rest on is kept.
+    pub(crate) waiting: WaitingList,
     /// When the close frame was queued.
     closing_since: Option<Instant>,
     /// The sending direction has been ended.
@@ -234,6 +237,7 @@ where
             armed: None,
             awaited: None,
             executed: false,
+            waiting: WaitingList::default(),
             closing_since: None,
             shut: false,
             closed: None,
@@ -296,8 +300,15 @@ where
 
     /// Takes what others left in the mailbox.
     fn take_mail(&mut self, now: Now) -> bool {
-        let Some(mail) = self.member.as_ref().and_then(|member| member.entry.inbox.take()) else {
-            return false;
+        let mail = self.member.as_ref().and_then(|member| member.entry.inbox.take());
+        // Taken first: whatever is in it, the reply to what caused it is due by now.
+        let Some(mail) = mail else {
+            let answered = self.answer_settled(now);
+            if answered {
+                self.execute_effects(now);
+                self.queue_frames();
+            }
+            return answered;
         };
         let Mail { results, events, ended, shutdown_notice_ms, close, revoked, recheck } = mail;
         // First of all: what comes may have been on its way when the right to see it ended.
@@ -308,6 +319,7 @@ where
             self.recheck();
         }
         self.push_events(events);
+        self.answer_settled(now);
         for (subscription, update) in results {
             let _ = self.connection.push_result(subscription, update);
         }
@@ -335,13 +347,14 @@ where
             }
             Ok(Known::Login(token, answer)) => self.reply_login(now, token, answer),
             Ok(Known::Identity(token, working, Ok(result))) => {
+                let failures = self.hub.journal_failures();
                 let progress = self.member.as_ref().map(|member| {
                     self.executed = true;
                     self.hub.resume_identity(now, &member.entry, working.rest, result)
                 });
-                self.take_progress(now, token, progress);
+                self.take_progress(now, token, failures, progress);
             }
-            Ok(Known::Identity(token, _, Err(_))) => self.take_progress(now, token, None),
+            Ok(Known::Identity(token, _, Err(_))) => self.take_progress(now, token, 0, None),
         }
         self.execute_effects(now);
         true
@@ -471,7 +484,7 @@ impl<S, T: Timer> Drive<S, T> {
         }
     }
 
-    fn push_events(&mut self, events: IndexMap<SubId, Events>) {
+    pub(crate) fn push_events(&mut self, events: IndexMap<SubId, Events>) {
         for (subscription, Events { kept, dropped }) in events {
             for event in kept {
                 let _ = self.connection.push_event(subscription, event);
@@ -492,14 +505,7 @@ impl<S, T: Timer> Drive<S, T> {
         match effect {
             Effect::Store { token, call } => {
                 self.executed = true;
-                let ends_subscriptions =
-                    matches!(call, StoreCall::DropBucket { .. } | StoreCall::UndefineQuery { .. });
-                let user = self.connection.session().map(|session| session.user_id.as_str());
-                let outcome = self.hub.store_call(now, user, call);
-                self.connection.reply(now, &*self.hub, token, outcome);
-                if ends_subscriptions {
-                    self.end_subscriptions(now);
-                }
+                self.call_store(now, token, call);
             }
             Effect::Authenticate { token, credential } => {
                 let member = self.member.as_ref();
@@ -512,11 +518,12 @@ impl<S, T: Timer> Drive<S, T> {
             Effect::Identity { token, call } => {
                 self.executed = true;
                 let session = self.connection.session().cloned();
+                let failures = self.hub.journal_failures();
                 let progress = self
                     .member
                     .as_ref()
                     .map(|member| self.hub.call_identity(now, &member.entry, session.as_deref(), call));
-                self.take_progress(now, token, progress);
+                self.take_progress(now, token, failures, progress);
             }
             Effect::Server { token, call } => {
                 let answer = self.hub.answer(now, call);
@@ -533,21 +540,10 @@ impl<S, T: Timer> Drive<S, T> {
             }
             Effect::Subscribe { token, subscription, source } => {
                 self.executed = true;
-                let outcome = match (source, &self.member) {
-                    (Source::Query { query, params, .. }, Some(member)) => {
-                        self.hub.subscribe(now, &member.entry, subscription, &query, params.as_ref())
-                    }
-                    (Source::Events { pattern }, Some(member)) => {
-                        self.hub.subscribe_events(&member.entry, subscription, &pattern)
-                    }
-                    (Source::Query { .. } | Source::Events { .. }, None) => {
-                        Err::<Update, _>(Refusal::internal())
-                    }
-                };
-                self.connection.reply_subscribe(now, &*self.hub, token, outcome);
-                self.note_subscriptions();
+                self.call_subscribe(now, token, subscription, source);
             }
             Effect::Unsubscribe { subscription } => {
+                self.forget_source(subscription);
                 self.hub.unsubscribe(subscription);
                 self.note_subscriptions();
             }
@@ -559,13 +555,11 @@ impl<S, T: Timer> Drive<S, T> {
             Effect::Closed(reason) => self.closed = Some(reason),
             Effect::Rules { token, call } => {
                 self.executed = true;
-                let outcome = self.hub.rules_call(now, call);
-                self.reply_behind_events(now, token, outcome);
+                self.call_rules(now, token, call);
             }
             Effect::Procedures { token, call, session } => {
                 self.executed = true;
-                let outcome = self.hub.procedures_call(&|| self.timer.now(), session.as_deref(), call);
-                self.reply_behind_events(now, token, outcome);
+                self.call_procedures(now, token, session.as_deref(), call);
             }
             // The enum may grow; an effect that is not known here cannot be answered.
             other => tracing::error!(?other, "effect without an executor"),
@@ -573,14 +567,14 @@ impl<S, T: Timer> Drive<S, T> {
     }
 
     /// Answers a call; what it caused is told before its result.
-    fn reply_behind_events(&mut self, now: Now, token: OpToken, outcome: Result<Body, Refusal>) {
+    pub(crate) fn reply_behind_events(&mut self, now: Now, token: OpToken, outcome: Result<Body, Refusal>) {
         let caused = self.member.as_ref().map(|member| member.entry.inbox.take_events());
         self.push_events(caused.unwrap_or_default());
         self.connection.reply(now, &*self.hub, token, outcome);
     }
 
     /// Ends at once what a request ended: the next request of this connection finds the places free.
-    fn end_subscriptions(&mut self, now: Now) {
+    pub(crate) fn end_subscriptions(&mut self, now: Now) {
         let _ = self.hub.flush(now);
         let ended = self.member.as_ref().map(|member| member.entry.inbox.take_ended());
         for (subscription, reason) in ended.unwrap_or_default() {
@@ -588,7 +582,7 @@ impl<S, T: Timer> Drive<S, T> {
         }
     }
 
-    fn note_subscriptions(&self) {
+    pub(crate) fn note_subscriptions(&self) {
         if let Some(member) = &self.member {
             member.entry.set_subscriptions(self.connection.subscription_counts());
         }
@@ -607,12 +601,12 @@ impl<S, T: Timer> Drive<S, T> {
     }
 
     /// Answers a call of the identity, or has it wait.
-    fn take_progress(&mut self, now: Now, token: IdentityToken, progress: Option<Progress>) {
+    fn take_progress(&mut self, now: Now, token: IdentityToken, failures: u64, progress: Option<Progress>) {
         let hub = Arc::clone(&self.hub);
         match progress {
             Some(Progress::Working(working)) => self.awaited = Some(Awaited::Identity { token, working }),
             Some(Progress::Done(outcome, change)) => {
-                self.connection.reply_identity(now, &*hub, token, outcome, change);
+                self.answer_identity_once_kept(now, token, failures, outcome, change);
             }
             None => {
                 let outcome = Err(Refusal::internal());

@@ -5,13 +5,16 @@ use crate::{
     alarm::Alarm,
     audit::AuditLog,
     backend::{PushSink, SeededRandom, SystemRandom},
+    gate::Gate,
     identity::{Accounts, Ownership},
     inbox::Inbox,
+    persistence::{Persistence, prepare},
     procedures::{EmbeddedProcedures, ProceduresOptions, Surroundings},
     registry::{Entry, Registry},
     revocation::Revocation,
     rules::EmbeddedRules,
     shared::Limits,
+    ticket::{Reply, Ticket, not_stored},
 };
 use noex_core::{
     AuthMode, Body, EndReason, Instant, Now, Operation, ProceduresCall, Refusal, RulesCall, ServerCall,
@@ -19,7 +22,7 @@ use noex_core::{
 };
 use noex_json::{Object, Value};
 use noex_procedures::Limits as ProcedureLimits;
-use noex_store::{Store, StoreError};
+use noex_store::Store;
 use parking_lot::Mutex;
 use std::{
     collections::HashMap,
@@ -45,8 +48,8 @@ pub struct Hub {
     pub(crate) accounts: Option<Accounts>,
     pub(crate) stopping: AtomicBool,
     /// Of the task that expires records.
-    pub(crate) expiry: Alarm,
-    routes: Routes,
+    pub(crate) expiry: Arc<Alarm>,
+    routes: Arc<Routes>,
     started_at: Instant,
     port: AtomicU16,
 }
@@ -64,15 +67,26 @@ impl Hub {
     /// All problems of the definitions.
     pub fn new(options: Options, now: Now) -> Result<Arc<Self>, StartError> {
         let compat = options.compat_error_codes;
-        let embedded = match options.random_seed {
-            Some(seed) => {
-                EmbeddedStore::with_random(options.store.clone(), compat, Box::new(SeededRandom(seed)))
-            }
-            None => EmbeddedStore::new(options.store.clone(), compat).map_err(no_randomness)?,
+        let routes = Arc::new(Routes::default());
+        let expiry = Arc::new(Alarm::default());
+        let random: Box<dyn noex_store::Random + Send> = match options.random_seed {
+            Some(seed) => Box::new(SeededRandom(seed)),
+            None => Box::new(SystemRandom::new().map_err(no_randomness)?),
         };
-        let embedded = Arc::new(embedded);
         let built_in = options.identity.is_some();
-        let mut problems = define(&embedded, &options, built_in, now.unix_ms);
+        let mut store = Store::new(options.store.clone(), random);
+        let mut image = options.persistence.as_ref().and_then(|persistence| persistence.image.lock().take());
+        let mut problems = match prepare(&mut store, &options, image.as_mut(), now.unix_ms) {
+            Ok(()) => Vec::new(),
+            Err(StartError::Definitions(problems)) => problems,
+            Err(other) => return Err(other),
+        };
+        let gate = options.persistence.as_ref().map(|Persistence { journal, durability, .. }| {
+            let sink: Arc<dyn PushSink + Send + Sync> = Arc::clone(&routes) as _;
+            Gate::new(Arc::clone(journal), *durability, sink, Arc::clone(&expiry))
+        });
+        let embedded = EmbeddedStore::with_gate(store, compat, gate);
+        embedded.with_store(|_| ());
         let mut rules = None;
         if let Some(wanted) = &options.rules {
             let random: Box<dyn noex_rules::Random + Send> = match options.random_seed {
@@ -101,6 +115,7 @@ impl Hub {
         let accounts = options.identity.as_ref();
         let accounts =
             accounts.map(|wanted| Accounts::start(wanted, &embedded, seed, now.unix_ms)).transpose()?;
+        embedded.end_start();
         let audit = options.audit.as_ref();
         let connection = noex_core::Config {
             auth: if built_in { AuthMode::BuiltIn } else { options.connection.auth.clone() },
@@ -121,8 +136,8 @@ impl Hub {
             store: Arc::clone(&embedded) as Arc<dyn StoreBackend>,
             embedded,
             stopping: AtomicBool::new(false),
-            expiry: Alarm::default(),
-            routes: Routes::default(),
+            expiry,
+            routes,
             started_at: now.mono,
             port: AtomicU16::new(options.port),
             options,
@@ -247,13 +262,13 @@ impl Hub {
         subscription: SubId,
         query: &str,
         params: Option<&Value>,
-    ) -> Result<Update, Refusal> {
+    ) -> Reply<Update, ()> {
         self.routes.insert(subscription, Arc::clone(entry));
-        let outcome = self.store.subscribe(now.unix_ms, subscription, query, params, &self.routes);
-        if outcome.is_err() {
+        let reply = self.store.subscribe(now.unix_ms, subscription, query, params, &*self.routes);
+        if matches!(&reply, Reply::Now(Err(_)) | Reply::When { outcome: Err(_), .. }) {
             self.routes.remove(subscription);
         }
-        outcome
+        reply
     }
 
     /// Starts watching events for a connection.
@@ -278,12 +293,24 @@ impl Hub {
         }
     }
 
-    pub(crate) fn rules_call(&self, now: Now, call: RulesCall) -> Result<Body, Refusal> {
-        self.rules.as_ref().ok_or_else(Refusal::internal)?.call(now.unix_ms, call, &self.routes)
+    pub(crate) fn rules_call(&self, now: Now, call: RulesCall) -> Reply<Body, RulesCall> {
+        match &self.rules {
+            Some(rules) => rules.call(now.unix_ms, call, &*self.routes),
+            None => Reply::Now(Err(Refusal::internal())),
+        }
     }
 
     /// Executes a call of procedures for a session. `clock` is read between the steps.
     pub(crate) fn procedures_call(
+        &self,
+        clock: &dyn Fn() -> Now,
+        session: Option<&Session>,
+        call: ProceduresCall,
+    ) -> Reply<Body, RulesCall> {
+        self.kept(|| self.run_procedures_call(clock, session, call))
+    }
+
+    fn run_procedures_call(
         &self,
         clock: &dyn Fn() -> Now,
         session: Option<&Session>,
@@ -302,7 +329,7 @@ impl Hub {
             elapsed_ms: &|| clock().mono.since(begun.mono).as_secs_f64() * 1000.0,
             store: &self.embedded,
             rules: self.rules.as_ref(),
-            sink: &self.routes,
+            sink: &*self.routes,
             accounts: self.accounts.as_ref(),
             permits: &|operation, resource| {
                 let operation = Operation::by_name(operation).ok_or_else(Refusal::internal)?;
@@ -314,7 +341,7 @@ impl Hub {
 
     /// Uses the rule engine directly, if there is one, and delivers what follows.
     pub fn with_rules<R>(&self, now: Now, use_it: impl FnOnce(&mut noex_rules::Engine) -> R) -> Option<R> {
-        let outcome = self.rules.as_ref()?.with_engine(now.unix_ms, &self.routes, use_it);
+        let outcome = self.rules.as_ref()?.with_engine(now.unix_ms, &*self.routes, use_it);
         while self.flush(now) {}
         Some(outcome)
     }
@@ -322,9 +349,9 @@ impl Hub {
     /// Delivers what earlier calls changed; true if more is left.
     pub fn flush(&self, now: Now) -> bool {
         if let Some(rules) = &self.rules {
-            rules.forward(now.unix_ms, &self.embedded, &self.routes);
+            rules.forward(now.unix_ms, &self.embedded, &*self.routes);
         }
-        let more = self.store.flush(now.unix_ms, &self.routes);
+        let more = self.store.flush(now.unix_ms, &*self.routes);
         self.expiry.notice(|| self.next_expiry_ms());
         more
     }
@@ -349,10 +376,49 @@ impl Hub {
         self.store.next_expiry_ms().into_iter().chain(rules).chain(sessions).min()
     }
 
+    /// Does something that may make several changes, and has its answer wait until all are kept.
+    pub(crate) fn kept<C>(&self, run: impl FnOnce() -> Result<Body, Refusal>) -> Reply<Body, C> {
+        let failures = self.journal_failures();
+        let outcome = run();
+        match self.ticket_since(failures) {
+            Ok(ticket) => Reply::resting_on(ticket, outcome, None),
+            Err(refusal) => Reply::Now(Err(refusal)),
+        }
+    }
+
+    /// How often the journal has failed, to be handed to [`Hub::ticket_since`].
+    pub(crate) fn journal_failures(&self) -> u64 {
+        self.gate().map_or(0, Gate::failures)
+    }
+
+    /// What everything done so far rests on, unless some of it may have failed since.
+    pub(crate) fn ticket_since(&self, failures: u64) -> Result<Option<Arc<Ticket>>, Refusal> {
+        let Some(gate) = self.gate() else { return Ok(None) };
+        let (failed, ticket) = self.embedded.write(|_| gate.failures() != failures);
+        if failed { Err(not_stored()) } else { Ok(ticket) }
+    }
+
+    /// The gate to the journal, if there is one.
+    pub(crate) fn gate(&self) -> Option<&Gate> {
+        self.embedded.gate.as_ref()
+    }
+
+    /// Finds out whether the journal works again.
+    pub(crate) fn retry_journal(&self, now: Now) {
+        self.embedded.retry(now.unix_ms);
+    }
+
+    /// What everything done so far rests on: whoever tells of it should wait for this; `None` = nothing that could
+    /// fail.
+    #[must_use]
+    pub fn ticket(&self) -> Option<Arc<Ticket>> {
+        self.store.ticket()
+    }
+
     pub(crate) fn expire(&self, now: Now) {
         self.store.expire(now.unix_ms);
         if let Some(rules) = &self.rules {
-            rules.advance(now.unix_ms, &self.routes);
+            rules.advance(now.unix_ms, &*self.routes);
         }
         self.accounts.iter().for_each(|accounts| accounts.sweep(now.unix_ms));
         while self.flush(now) {}
@@ -393,42 +459,6 @@ fn system_buckets_in(definitions: &[String]) -> Vec<String> {
         Some(format!("procedures.definitions[{index}]: Cannot access system bucket \"{bucket}\" directly"))
     };
     definitions.iter().enumerate().filter_map(problem).collect()
-}
-
-/// Defines what the options name and gives all problems. With the built-in identity, nothing may name its buckets.
-fn define(store: &EmbeddedStore, options: &Options, built_in: bool, now_ms: u64) -> Vec<String> {
-    let parse = |text: &str| {
-        let value = noex_json::parse(text, 128).ok();
-        value.and_then(|value| value.as_object().cloned()).ok_or_else(|| "must be object".to_owned())
-    };
-    let guard = |system: Option<String>| match system {
-        Some(bucket) if built_in => Err(format!("Cannot access system bucket \"{bucket}\" directly")),
-        _ => Ok(()),
-    };
-    let system = |name: &str| name.starts_with('_').then(|| name.to_owned());
-    let text = |error: StoreError| error.to_string();
-    let mut problems = Vec::new();
-    let mut note = |kind: &str, name: &str, outcome: Result<(), String>| {
-        if let Err(text) = outcome {
-            problems.push(format!("{kind}.{name}: {text}"));
-        }
-    };
-    for (name, definition) in &options.buckets {
-        let outcome = parse(definition).and_then(|config| {
-            guard(system(name).or_else(|| noex_core::system_bucket_in_schema(config.get("schema"))))?;
-            store.with_store(|store| store.define_bucket(now_ms, name, &config)).map_err(text)
-        });
-        note("buckets", name, outcome);
-    }
-    for (name, definition) in &options.queries {
-        let outcome = parse(definition).and_then(|config| {
-            let bucket = config.get("bucket").and_then(Value::as_str).unwrap_or_default();
-            guard(system(name).or_else(|| system(bucket)))?;
-            store.with_store(|store| store.define_query(name, &config)).map_err(text)
-        });
-        note("queries", name, outcome);
-    }
-    problems
 }
 
 /// Which connection a subscription belongs to, sharded so that connections do not wait for each other.

@@ -11,6 +11,7 @@ use crate::{
     passwords::{Busy, Passwords},
     refusals::{Place, of_store_error},
     registry::Entry,
+    ticket::Reply,
 };
 use futures::channel::oneshot;
 use noex_core::{
@@ -65,6 +66,9 @@ pub(crate) struct Accounts {
     seeded: Option<Mutex<SeededRandom>>,
     /// When a stored session ends next, `u64::MAX` if there is none.
     next_deadline_ms: AtomicU64,
+    settings: Settings,
+    /// Failures of the journal that the identity has taken into account.
+    failures: AtomicU64,
 }
 
 impl fmt::Debug for Accounts {
@@ -106,6 +110,8 @@ impl Accounts {
                 .map_err(StartError::Thread)?,
             seeded: seed.map(|seed| Mutex::new(SeededRandom(seed.rotate_left(32)))),
             next_deadline_ms: AtomicU64::new(u64::MAX),
+            settings: options.settings.clone(),
+            failures: AtomicU64::new(0),
         };
         {
             let mut identity = accounts.identity.write();
@@ -437,8 +443,34 @@ impl Hub {
         now: Now,
         user_id: Option<&str>,
         call: StoreCall,
-    ) -> Result<Body, Refusal> {
-        self.owning(now, user_id, Ownership::of_store(&call), || self.store.call(now.unix_ms, call))
+    ) -> Reply<Body, StoreCall> {
+        let ownership = Ownership::of_store(&call).filter(|_| self.accounts.is_some());
+        if ownership.is_none() {
+            return self.store.call(now.unix_ms, call);
+        }
+        self.kept(|| self.owning(now, user_id, ownership, || self.store.call(now.unix_ms, call).outcome()))
+    }
+
+    /// Brings the identity back to what the store holds, after the journal has failed and the store has undone what
+    /// was not kept. Failed logins are forgotten with it.
+    pub(crate) fn reload_identity(&self, now: Now) {
+        let Some(accounts) = &self.accounts else { return };
+        let failures = self.journal_failures();
+        if accounts.failures.swap(failures, Ordering::AcqRel) == failures {
+            return;
+        }
+        let mut identity = accounts.identity.write();
+        let loaded =
+            load(&accounts.store, now.unix_ms).map_err(|error| error.to_string()).and_then(|records| {
+                Identity::load(accounts.settings.clone(), records).map_err(|error| error.to_string())
+            });
+        match loaded {
+            Ok(fresh) => {
+                *identity = fresh;
+                accounts.note_deadline(&identity);
+            }
+            Err(problem) => tracing::error!("the identity cannot be loaded again: {problem}"),
+        }
     }
 
     /// Executes a call for a user. What it defines gets its owner, and what it removes loses its owner and its access

@@ -141,6 +141,11 @@ impl Inbox {
         });
     }
 
+    /// Lets the connection look whether what its requests rest on is settled.
+    pub(crate) fn wake(&self) {
+        self.waker.wake();
+    }
+
     fn put(&self, change: impl FnOnce(&mut Pending)) {
         {
             let mut pending = self.pending.lock();

@@ -1,8 +1,8 @@
 //! What a server is started with.
 
 use crate::{
-    AuditOptions, Authenticator, HandshakeConfig, IdentityOptions, PermissionCheck, ProceduresOptions,
-    RulesOptions,
+    AuditOptions, Authenticator, HandshakeConfig, IdentityOptions, PermissionCheck, Persistence,
+    ProceduresOptions, RulesOptions,
 };
 use noex_core::{Config, RateLimit};
 use noex_store::StoreOptions;
@@ -50,6 +50,8 @@ pub struct Options {
     pub permission_check: Option<Arc<dyn PermissionCheck>>,
     /// Settings of the embedded store.
     pub store: StoreOptions,
+    /// Where data is kept; `None` = only in memory.
+    pub persistence: Option<Persistence>,
     /// Rule engine; `None` = `rules.*` is not available.
     pub rules: Option<RulesOptions>,
     /// Procedures; `None` = `procedures.*` is not available.
@@ -89,6 +91,7 @@ impl Default for Options {
             audit: None,
             permission_check: None,
             store: StoreOptions::default(),
+            persistence: None,
             rules: None,
             procedures: Some(ProceduresOptions::default()),
             buckets: Vec::new(),
@@ -120,6 +123,8 @@ pub enum StartError {
     AuditFile(std::io::Error),
     /// The stored accounts of the built-in identity are damaged.
     Identity(String),
+    /// What was kept cannot be read.
+    Storage(String),
     /// The operating system gives no random numbers.
     Randomness(String),
     /// The address cannot be listened on.
@@ -134,6 +139,7 @@ impl fmt::Display for StartError {
             Self::Definitions(problems) => f.write_str(&problems.join("; ")),
             Self::AuditFile(error) => write!(f, "cannot open the audit file: {error}"),
             Self::Identity(text) => write!(f, "the stored accounts cannot be loaded: {text}"),
+            Self::Storage(text) => write!(f, "cannot read stored data: {text}"),
             Self::Randomness(text) => write!(f, "no random numbers: {text}"),
             Self::Listen(error) => write!(f, "cannot listen: {error}"),
             Self::Thread(error) => write!(f, "cannot start a thread: {error}"),

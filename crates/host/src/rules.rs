@@ -3,7 +3,12 @@
 //! The engine is a pure step function; here it stands behind a lock. What a step produced is delivered under the same
 //! lock, so that the order of pushes is the order of events. Lock order: engine, then store, then routes and mailboxes.
 
-use crate::{EmbeddedStore, backend::PushSink};
+use crate::{
+    EmbeddedStore,
+    backend::PushSink,
+    gate::Gate,
+    ticket::{Reply, Ticket, TicketState},
+};
 use noex_core::{Body, Code, Refusal, RulesCall, SubId};
 use noex_json::{Object, Value, write_string};
 use noex_rules::{
@@ -82,19 +87,20 @@ impl EmbeddedRules {
         Ok(Self { engine: Mutex::new(engine), next_deadline_ms, bridge, compat_error_codes })
     }
 
-    /// Executes a call and gives the `data` of its result. Pushes that it causes are delivered before.
-    ///
-    /// # Errors
-    /// The answer for the client.
-    pub fn call(&self, now_ms: u64, call: RulesCall, sink: &dyn PushSink) -> Result<Body, Refusal> {
+    /// Executes a call and gives the `data` of its result, perhaps to be told only later. Pushes that it causes are
+    /// delivered before.
+    pub fn call(&self, now_ms: u64, call: RulesCall, sink: &dyn PushSink) -> Reply<Body, RulesCall> {
         let updates = matches!(call, RulesCall::UpdateRule { .. });
-        self.step(now_ms, sink, |engine| answer(engine, now_ms, call)).map_err(|error| {
+        let again = is_read(&call).then(|| call.clone());
+        let (outcome, ticket) = self.step(now_ms, sink, |engine| answer(engine, now_ms, call));
+        let outcome = outcome.map_err(|error| {
             let mut refusal = refusal(&error);
             if updates && self.compat_error_codes && refusal.code == Code::NotFound {
                 refusal.code = Code::InternalError;
             }
             refusal
-        })
+        });
+        Reply::resting_on(ticket, outcome, again)
     }
 
     /// Starts watching events; no event after this is missed.
@@ -148,7 +154,7 @@ impl EmbeddedRules {
         sink: &dyn PushSink,
         use_it: impl FnOnce(&mut Engine) -> R,
     ) -> R {
-        self.step(now_ms, sink, use_it)
+        self.step(now_ms, sink, use_it).0
     }
 
     /// Statistics in the shape of `rules.stats`.
@@ -158,7 +164,13 @@ impl EmbeddedRules {
     }
 
     fn forward_commit(&self, engine: &mut Engine, now_ms: u64, commit: Commit) {
-        let depth = self.bridge.causes.lock().remove(&commit.lsn).unwrap_or(0);
+        let depth = {
+            let mut causes = self.bridge.causes.lock();
+            let depth = causes.remove(&commit.lsn).unwrap_or(0);
+            // Those before have been undone.
+            causes.retain(|lsn, _| *lsn > commit.lsn);
+            depth
+        };
         if depth > STORE_CHAIN_MAX {
             tracing::warn!(lsn = commit.lsn, "rules and store events chase each other; the chain is cut");
             return;
@@ -176,17 +188,49 @@ impl EmbeddedRules {
         self.bridge.depth.store(1, Ordering::Relaxed);
     }
 
-    fn step<R>(&self, now_ms: u64, sink: &dyn PushSink, run: impl FnOnce(&mut Engine) -> R) -> R {
+    /// Runs something, and delivers what came of it once what it rests on is kept; gives what that is.
+    fn step<R>(
+        &self,
+        now_ms: u64,
+        sink: &dyn PushSink,
+        run: impl FnOnce(&mut Engine) -> R,
+    ) -> (R, Option<Arc<Ticket>>) {
         let mut engine = self.engine.lock();
         self.bridge.now_ms.store(now_ms, Ordering::Relaxed);
         self.bridge.depth.store(1, Ordering::Relaxed);
         let outcome = run(&mut engine);
+        let ticket = self.bridge.pending();
+        let mut events = Vec::new();
         for output in engine.take_outputs() {
-            deliver(output, sink);
+            if let Some(event) = log_unless_event(output) {
+                events.push(event);
+            }
+        }
+        let events = match &ticket {
+            Some(ticket) => ticket.hold_events(events).err().unwrap_or_default(),
+            None => events,
+        };
+        if ticket.as_ref().is_none_or(|ticket| ticket.state() != TicketState::Failed) {
+            events.into_iter().for_each(|(subscription, event)| sink.event(subscription, event));
         }
         self.next_deadline_ms.store(engine.next_deadline_ms().unwrap_or(u64::MAX), Ordering::Release);
-        outcome
+        (outcome, ticket)
     }
+}
+
+/// Tells whether a call changes nothing, so that it can be executed anew.
+fn is_read(call: &RulesCall) -> bool {
+    use RulesCall as C;
+    matches!(
+        call,
+        C::GetFact { .. }
+            | C::QueryFacts { .. }
+            | C::GetAllFacts
+            | C::Stats
+            | C::GetRule { .. }
+            | C::GetRules
+            | C::ValidateRule { .. }
+    )
 }
 
 /// Sets facts and registers rules of the options, and gives all problems.
@@ -218,9 +262,10 @@ fn load(engine: &mut Engine, options: &RulesOptions, now_ms: u64) -> Vec<String>
     problems
 }
 
-fn deliver(output: Output, sink: &dyn PushSink) {
+/// Gives an event and whom to deliver it to; everything else is for the log.
+fn log_unless_event(output: Output) -> Option<(SubId, Arc<str>)> {
     match output {
-        Output::Event { subscriber: SubscriberId(id), event } => sink.event(SubId(id), event),
+        Output::Event { subscriber: SubscriberId(id), event } => return Some((SubId(id), event)),
         Output::Log { level, message, rule } => {
             let rule = rule.unwrap_or_default();
             match level {
@@ -235,6 +280,7 @@ fn deliver(output: Output, sink: &dyn PushSink) {
         }
         other => tracing::warn!(?other, "output without a receiver"),
     }
+    None
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "administration is matched by the other half")]
@@ -351,6 +397,19 @@ struct Bridge {
     depth: AtomicUsize,
     /// Depth of commits that rules made and that have not come back as events yet.
     causes: Mutex<HashMap<u64, usize>>,
+    /// What the engine's state rests on: the last thing of the store that a rule wrote or read.
+    ticket: Mutex<Option<Arc<Ticket>>>,
+}
+
+impl Bridge {
+    /// What the engine's state rests on, if that is not settled.
+    fn pending(&self) -> Option<Arc<Ticket>> {
+        let mut ticket = self.ticket.lock();
+        if ticket.as_ref().is_some_and(|ticket| ticket.state() != TicketState::Pending) {
+            return ticket.take().filter(|ticket| ticket.state() == TicketState::Failed);
+        }
+        ticket.clone()
+    }
 }
 
 impl Bridge {
@@ -406,7 +465,10 @@ impl Service for StoreService {
         let key = || args.get(1).ok_or_else(|| failed("expected a key"));
         let record = |record: &noex_store::Record| Value::Object(record.members().clone());
         let text = |error: StoreError| failed(&error.to_string());
-        self.store.with_store(|store| {
+        if let Some(Err(refusal)) = self.store.gate.as_ref().map(Gate::admit) {
+            return Err(failed(&refusal.message));
+        }
+        let (outcome, ticket) = self.store.write(|store| {
             let before = store.lsn();
             let outcome = match method {
                 "insert" => store.insert(now_ms, bucket, object(1)?).map(|r| record(&r)),
@@ -423,6 +485,10 @@ impl Service for StoreService {
                 self.bridge.causes.lock().extend((before + 1..=store.lsn()).map(|lsn| (lsn, depth)));
             }
             outcome.map_err(text)
-        })
+        });
+        if ticket.is_some() {
+            *self.bridge.ticket.lock() = ticket;
+        }
+        outcome
     }
 }

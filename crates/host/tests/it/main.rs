@@ -8,6 +8,7 @@ mod attacks;
 mod auth;
 mod client;
 mod duplex;
+mod durability;
 mod handshake;
 mod identity;
 mod liveness;

@@ -73,7 +73,7 @@ fn object(text: &str) -> Object {
     noex_json::parse(text, 16).ok().and_then(|value| value.as_object().cloned()).expect("an object")
 }
 
-fn store() -> EmbeddedStore {
+fn store() -> Arc<EmbeddedStore> {
     let store = EmbeddedStore::new(noex_host::store::StoreOptions::default(), false).expect("random numbers");
     let schema = r#"{"id":{"type":"string"},"owner":{"type":"number"},"n":{"type":"number"}}"#;
     store
@@ -125,6 +125,7 @@ fn work(
             let params = params(round % 3);
             let initial = store
                 .subscribe(NOW_MS, subscription, QUERIES[which].0, Some(&params), screen)
+                .outcome()
                 .expect("subscribed");
             screen.show(subscription, initial);
             while store.flush(NOW_MS, screen) {}
@@ -142,7 +143,8 @@ fn work(
 /// The result of a query now, by a subscription of its own on an idle store.
 fn evaluate(store: &EmbeddedStore, probe: SubId, query: &str, owner: u64) -> Update {
     let fresh = Screen::default();
-    let update = store.subscribe(NOW_MS, probe, query, Some(&params(owner)), &fresh).expect("subscribed");
+    let update =
+        store.subscribe(NOW_MS, probe, query, Some(&params(owner)), &fresh).outcome().expect("subscribed");
     store.unsubscribe(probe);
     update
 }
@@ -193,7 +195,7 @@ fn check_run(rounds: u64) {
     // Everybody has delivered what he changed: nothing may be left over.
     assert!(!store.flush(NOW_MS, &screen));
     assert!(screen.ended.lock().unwrap().is_empty());
-    let all = store.call(NOW_MS, StoreCall::All { bucket: "items".into() }).expect("read");
+    let all = store.call(NOW_MS, StoreCall::All { bucket: "items".into() }).outcome().expect("read");
     let Body::Owned(all) = all else { panic!("{all:?}") };
     let records = noex_json::parse(&all, 32).expect("JSON");
     let mut probe = 1_000_000;
@@ -238,9 +240,13 @@ impl PushSink for Meddler<'_> {
         if left > 0 {
             self.writes_left.store(left - 1, Ordering::Relaxed);
             let data = object(&format!(r#"{{"id":"m{left}","owner":1,"n":{left}}}"#));
-            self.store.call(NOW_MS, StoreCall::Insert { bucket: "items".into(), data }).expect("inserted");
+            self.store
+                .call(NOW_MS, StoreCall::Insert { bucket: "items".into(), data })
+                .outcome()
+                .expect("inserted");
             let newcomer = SubId(1_000 + left);
-            let initial = self.store.subscribe(NOW_MS, newcomer, "sum", None, self).expect("subscribed");
+            let initial =
+                self.store.subscribe(NOW_MS, newcomer, "sum", None, self).outcome().expect("subscribed");
             self.late.show(newcomer, initial);
             while self.store.flush(NOW_MS, self) {}
         }
@@ -270,11 +276,11 @@ fn changes_in_the_midst_of_a_delivery_are_not_lost() {
         };
         for (id, (query, _)) in (1..).zip(QUERIES) {
             let params = params(1);
-            store.subscribe(NOW_MS, SubId(id), query, Some(&params), &meddler).expect("subscribed");
+            store.subscribe(NOW_MS, SubId(id), query, Some(&params), &meddler).outcome().expect("subscribed");
         }
         meddler.writes_left.store(writes, Ordering::Relaxed);
         let data = object(r#"{"id":"first","owner":1,"n":100}"#);
-        store.call(NOW_MS, StoreCall::Insert { bucket: "items".into(), data }).expect("inserted");
+        store.call(NOW_MS, StoreCall::Insert { bucket: "items".into(), data }).outcome().expect("inserted");
         while store.flush(NOW_MS, &meddler) {}
         assert_eq!(meddler.writes_left.load(Ordering::Relaxed), 0);
         for (id, (query, _)) in (1..).zip(QUERIES) {
@@ -301,10 +307,15 @@ fn a_state_delivered_late_never_has_a_new_version() {
             scope.spawn(move || {
                 for round in 0..500_u64 {
                     let subscription = SubId(me * 10_000 + round + 1);
-                    let initial =
-                        store.subscribe(NOW_MS, subscription, "sum", None, delivered).expect("subscribed");
+                    let initial = store
+                        .subscribe(NOW_MS, subscription, "sum", None, delivered)
+                        .outcome()
+                        .expect("subscribed");
                     let data = object(&format!(r#"{{"id":"{me}-{round}","n":1}}"#));
-                    store.call(NOW_MS, StoreCall::Insert { bucket: "items".into(), data }).expect("inserted");
+                    store
+                        .call(NOW_MS, StoreCall::Insert { bucket: "items".into(), data })
+                        .outcome()
+                        .expect("inserted");
                     while store.flush(NOW_MS, delivered) {}
                     delivered.show(subscription, initial);
                     if round % 2 == 0 {

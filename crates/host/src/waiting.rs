@@ -1,0 +1,244 @@
+//! Requests of one connection that were executed and may not be answered yet.
+//!
+//! Their outcome rests on a ticket. When it is kept, the outcome is told; when it fails, a read is executed anew and a
+//! write is refused. Bounded by the requests in flight.
+
+use crate::{
+    Hub,
+    driver::Drive,
+    ticket::{Reply, Ticket, TicketState, not_stored},
+};
+use noex_core::{
+    Body, IdentityToken, Now, OpToken, ProceduresCall, Refusal, RulesCall, Session, SessionChange, Source,
+    StoreCall, SubId, SubscribeToken, Update,
+};
+use std::sync::Arc;
+
+/// A request and what becomes of it.
+pub(crate) struct Waiting {
+    ticket: Arc<Ticket>,
+    request: Request,
+}
+
+enum Request {
+    Store {
+        token: OpToken,
+        outcome: Result<Body, Refusal>,
+        again: Option<StoreCall>,
+        ends_subscriptions: bool,
+    },
+    Rules {
+        token: OpToken,
+        outcome: Result<Body, Refusal>,
+        again: Option<RulesCall>,
+    },
+    Identity {
+        token: IdentityToken,
+        outcome: Result<Body, Refusal>,
+        change: SessionChange,
+    },
+    /// `source` is gone once the subscription has ended.
+    Subscribe {
+        token: SubscribeToken,
+        subscription: SubId,
+        source: Option<Source>,
+        outcome: Result<Update, Refusal>,
+    },
+}
+
+/// All of one connection, in the order of their execution.
+#[derive(Default)]
+pub(crate) struct WaitingList {
+    list: Vec<Waiting>,
+    /// The last ticket that will wake the connection.
+    registered: Option<Arc<Ticket>>,
+}
+
+impl WaitingList {
+    fn is_due(&self) -> bool {
+        self.list.iter().any(|waiting| waiting.ticket.state() != TicketState::Pending)
+    }
+}
+
+impl<S, T: crate::Timer> Drive<S, T> {
+    pub(crate) fn call_store(&mut self, now: Now, token: OpToken, call: StoreCall) {
+        let ends_subscriptions =
+            matches!(call, StoreCall::DropBucket { .. } | StoreCall::UndefineQuery { .. });
+        let hub = Arc::clone(&self.hub);
+        let user = self.connection.session().map(|session| session.user_id.as_str());
+        match hub.store_call(now, user, call) {
+            Reply::Now(outcome) => self.answer_store(&hub, now, token, outcome, ends_subscriptions),
+            Reply::When { ticket, outcome, again } => {
+                self.wait(ticket, Request::Store { token, outcome, again, ends_subscriptions });
+            }
+        }
+    }
+
+    pub(crate) fn call_rules(&mut self, now: Now, token: OpToken, call: RulesCall) {
+        let hub = Arc::clone(&self.hub);
+        match hub.rules_call(now, call) {
+            Reply::Now(outcome) => self.reply_behind_events(now, token, outcome),
+            Reply::When { ticket, outcome, again } => {
+                self.wait(ticket, Request::Rules { token, outcome, again });
+            }
+        }
+    }
+
+    /// Answers a call of the identity, and changes the session as it asks, when what it did is kept.
+    pub(crate) fn answer_identity_once_kept(
+        &mut self,
+        now: Now,
+        token: IdentityToken,
+        failures: u64,
+        outcome: Result<Body, Refusal>,
+        change: SessionChange,
+    ) {
+        let hub = Arc::clone(&self.hub);
+        match hub.ticket_since(failures) {
+            Ok(None) => self.connection.reply_identity(now, &*hub, token, outcome, change),
+            Ok(Some(ticket)) => self.wait(ticket, Request::Identity { token, outcome, change }),
+            Err(refusal) => {
+                hub.reload_identity(now);
+                self.connection.reply_identity(now, &*hub, token, Err(refusal), SessionChange::Keep);
+            }
+        }
+    }
+
+    /// Calls a procedure. What it has changed fails or is kept like the change of a rule.
+    pub(crate) fn call_procedures(
+        &mut self,
+        now: Now,
+        token: OpToken,
+        session: Option<&Session>,
+        call: ProceduresCall,
+    ) {
+        let hub = Arc::clone(&self.hub);
+        match hub.procedures_call(&|| self.timer.now(), session, call) {
+            Reply::Now(outcome) => self.reply_behind_events(now, token, outcome),
+            Reply::When { ticket, outcome, again } => {
+                self.wait(ticket, Request::Rules { token, outcome, again });
+            }
+        }
+    }
+
+    pub(crate) fn call_subscribe(
+        &mut self,
+        now: Now,
+        token: SubscribeToken,
+        subscription: SubId,
+        source: Source,
+    ) {
+        let hub = Arc::clone(&self.hub);
+        let reply = match (&source, &self.member) {
+            (Source::Query { query, params, .. }, Some(member)) => {
+                hub.subscribe(now, &member.entry, subscription, query, params.as_ref())
+            }
+            (Source::Events { pattern }, Some(member)) => {
+                Reply::Now(hub.subscribe_events(&member.entry, subscription, pattern))
+            }
+            (Source::Query { .. } | Source::Events { .. }, None) => Reply::Now(Err(Refusal::internal())),
+        };
+        match reply {
+            Reply::Now(outcome) => {
+                self.connection.reply_subscribe(now, &*hub, token, outcome);
+                self.note_subscriptions();
+            }
+            Reply::When { ticket, outcome, .. } => {
+                let source = Some(source);
+                self.wait(ticket, Request::Subscribe { token, subscription, source, outcome });
+            }
+        }
+    }
+
+    /// Takes note that a subscription is not wanted any more.
+    pub(crate) fn forget_source(&mut self, ended: SubId) {
+        for waiting in &mut self.waiting.list {
+            if let Request::Subscribe { subscription, source, .. } = &mut waiting.request
+                && *subscription == ended
+            {
+                *source = None;
+            }
+        }
+    }
+
+    fn wait(&mut self, ticket: Arc<Ticket>, request: Request) {
+        let known = self.waiting.registered.as_ref().is_some_and(|known| Arc::ptr_eq(known, &ticket));
+        if !known && let Some(member) = &self.member {
+            let entry = Arc::clone(&member.entry);
+            ticket.on_settled(move || entry.inbox.wake());
+            self.waiting.registered = Some(Arc::clone(&ticket));
+        }
+        self.waiting.list.push(Waiting { ticket, request });
+    }
+
+    /// Answers what can be answered now; tells whether there was something.
+    pub(crate) fn answer_settled(&mut self, now: Now) -> bool {
+        if !self.waiting.is_due() {
+            return false;
+        }
+        let hub = Arc::clone(&self.hub);
+        for waiting in std::mem::take(&mut self.waiting.list) {
+            match waiting.ticket.state() {
+                TicketState::Pending => self.waiting.list.push(waiting),
+                TicketState::Kept => self.answer_kept(&hub, now, waiting.request),
+                TicketState::Failed => self.answer_failed(&hub, now, waiting.request),
+            }
+        }
+        self.executed = true;
+        true
+    }
+
+    fn answer_kept(&mut self, hub: &Hub, now: Now, request: Request) {
+        match request {
+            Request::Store { token, outcome, ends_subscriptions, .. } => {
+                self.answer_store(hub, now, token, outcome, ends_subscriptions);
+            }
+            Request::Rules { token, outcome, .. } => self.reply_behind_events(now, token, outcome),
+            Request::Identity { token, outcome, change } => {
+                self.connection.reply_identity(now, hub, token, outcome, change);
+            }
+            Request::Subscribe { token, outcome, .. } => {
+                self.connection.reply_subscribe(now, hub, token, outcome);
+                self.note_subscriptions();
+            }
+        }
+    }
+
+    fn answer_failed(&mut self, hub: &Hub, now: Now, request: Request) {
+        match request {
+            Request::Store { token, again: Some(call), .. } => self.call_store(now, token, call),
+            Request::Store { token, again: None, .. } => {
+                self.connection.reply(now, hub, token, Err(not_stored()));
+            }
+            Request::Rules { token, again: Some(call), .. } => self.call_rules(now, token, call),
+            Request::Rules { token, again: None, .. } => {
+                self.reply_behind_events(now, token, Err(not_stored()));
+            }
+            Request::Identity { token, .. } => {
+                hub.reload_identity(now);
+                let outcome = Err(not_stored());
+                self.connection.reply_identity(now, hub, token, outcome, SessionChange::Keep);
+            }
+            Request::Subscribe { token, subscription, source: Some(source), .. } => {
+                self.call_subscribe(now, token, subscription, source);
+            }
+            Request::Subscribe { token, source: None, .. } => {
+                self.connection.reply_subscribe(now, hub, token, Err(not_stored()));
+            }
+        }
+    }
+
+    fn answer_store(
+        &mut self,
+        hub: &Hub,
+        now: Now,
+        token: OpToken,
+        outcome: Result<Body, Refusal>,
+        ends_subscriptions: bool,
+    ) {
+        self.connection.reply(now, hub, token, outcome);
+        if ends_subscriptions {
+            self.end_subscriptions(now);
+        }
+    }
+}
