@@ -93,7 +93,8 @@ impl Hub {
                 Some(seed) => Box::new(SeededRandom(!seed)),
                 None => Box::new(SystemRandom::new().map_err(no_randomness)?),
             };
-            match EmbeddedRules::new(wanted, &embedded, random, now.unix_ms, compat, built_in) {
+            let kept = image.as_mut().map(|image| &mut **image as &mut dyn noex_store::Image);
+            match EmbeddedRules::new(wanted, &embedded, kept, random, now.unix_ms, compat, built_in) {
                 Ok(engine) => rules = Some(engine),
                 Err(found) => problems.extend(found),
             }

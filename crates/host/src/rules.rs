@@ -12,13 +12,13 @@ use crate::{
 use noex_core::{Body, Code, Refusal, RulesCall, SubId};
 use noex_json::{Object, Value, write_string};
 use noex_rules::{
-    Engine, EngineOptions, LimitKind, LogLevel, Output, Random, RulesError, Service, ServiceError,
-    SubscriberId,
+    Engine, EngineOptions, FACT_SPACE, KeptChange, LimitKind, LogLevel, Output, RULE_SPACE, Random,
+    RulesError, Service, ServiceError, SubscriberId, TIMER_SPACE,
 };
-use noex_store::{Change, Commit, StoreError};
+use noex_store::{Change, Commit, Image, JournalEntry, JournalError, StoreError};
 use parking_lot::Mutex;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     fmt,
     sync::{
         Arc,
@@ -37,6 +37,8 @@ pub struct RulesOptions {
     pub rules: Vec<String>,
     /// Whether changes of the store enter the engine as events `bucket.<name>.inserted`, `.updated` and `.deleted`.
     pub store_events: bool,
+    /// Whether rules registered by clients, and timers, are kept like facts where data is kept.
+    pub persistent: bool,
 }
 
 /// A rule engine for one server.
@@ -45,6 +47,7 @@ pub struct EmbeddedRules {
     /// The next deadline in ms since the Unix epoch, `u64::MAX` if there is none.
     next_deadline_ms: AtomicU64,
     bridge: Arc<Bridge>,
+    store: Arc<EmbeddedStore>,
     compat_error_codes: bool,
 }
 
@@ -58,21 +61,27 @@ impl fmt::Debug for EmbeddedRules {
 const STORE_CHAIN_MAX: usize = 10;
 
 impl EmbeddedRules {
-    /// Makes an engine with the facts and rules of the options; rules can write to `store` through the service
-    /// `store`. With `guard_system`, buckets whose names begin with `_` are out of reach and cause no events.
+    /// Makes an engine with what `image` holds of an earlier one, then the facts and rules of the options; rules can
+    /// write to `store` through the service `store`. A fact of the options is only for the first start; a rule of the
+    /// options wins over one that was kept. With `guard_system`,
+    /// buckets whose names begin with `_` are out of reach and cause no events.
     ///
     /// # Errors
     /// All problems of the facts and rules.
     pub fn new(
         options: &RulesOptions,
         store: &Arc<EmbeddedStore>,
+        image: Option<&mut (dyn Image + '_)>,
         random: Box<dyn Random + Send>,
         now_ms: u64,
         compat_error_codes: bool,
         guard_system: bool,
     ) -> Result<Self, Vec<String>> {
         let mut engine = Engine::new(options.engine.clone(), random);
-        let problems = load(&mut engine, options, now_ms);
+        let problems = match image {
+            Some(image) => restore(&mut engine, options, image, now_ms),
+            None => load(&mut engine, options, now_ms),
+        };
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -84,7 +93,11 @@ impl EmbeddedRules {
             store.with_store(|store| store.set_keep_commits(true));
         }
         let next_deadline_ms = AtomicU64::new(engine.next_deadline_ms().unwrap_or(u64::MAX));
-        Ok(Self { engine: Mutex::new(engine), next_deadline_ms, bridge, compat_error_codes })
+        if store.gate.is_some() {
+            engine.keep(options.persistent);
+        }
+        let (engine, store) = (Mutex::new(engine), Arc::clone(store));
+        Ok(Self { engine, next_deadline_ms, bridge, store, compat_error_codes })
     }
 
     /// Executes a call and gives the `data` of its result, perhaps to be told only later. Pushes that it causes are
@@ -92,6 +105,12 @@ impl EmbeddedRules {
     pub fn call(&self, now_ms: u64, call: RulesCall, sink: &dyn PushSink) -> Reply<Body, RulesCall> {
         let updates = matches!(call, RulesCall::UpdateRule { .. });
         let again = is_read(&call).then(|| call.clone());
+        if again.is_none()
+            && !matches!(call, RulesCall::Emit { .. })
+            && let Some(Err(refusal)) = self.store.gate.as_ref().map(Gate::admit)
+        {
+            return Reply::Now(Err(refusal));
+        }
         let (outcome, ticket) = self.step(now_ms, sink, |engine| answer(engine, now_ms, call));
         let outcome = outcome.map_err(|error| {
             let mut refusal = refusal(&error);
@@ -196,9 +215,13 @@ impl EmbeddedRules {
         run: impl FnOnce(&mut Engine) -> R,
     ) -> (R, Option<Arc<Ticket>>) {
         let mut engine = self.engine.lock();
+        self.bridge.undo_failed(&mut engine);
+        // What failed before this step has been undone, so the step does not rest on it.
+        drop(self.bridge.pending());
         self.bridge.now_ms.store(now_ms, Ordering::Relaxed);
         self.bridge.depth.store(1, Ordering::Relaxed);
         let outcome = run(&mut engine);
+        self.note_kept(&mut engine);
         let ticket = self.bridge.pending();
         let mut events = Vec::new();
         for output in engine.take_outputs() {
@@ -218,6 +241,37 @@ impl EmbeddedRules {
     }
 }
 
+impl EmbeddedRules {
+    /// Hands what a step changed of the engine to the journal.
+    fn note_kept(&self, engine: &mut Engine) {
+        let changes = engine.take_kept();
+        if changes.is_empty() {
+            return;
+        }
+        let entry = |change: &KeptChange| JournalEntry::Kept {
+            space: change.space,
+            key: change.key.as_str().into(),
+            value: change.text.as_deref().map(Arc::from),
+        };
+        let entries = changes.iter().map(entry).collect();
+        let mut undo = self.bridge.undo.lock();
+        // Under the store's lock, under which tickets fail: this step does not build on what has just failed.
+        let (failed, ticket) = self.store.write(|store| {
+            let failed = undo.iter().find(|(ticket, _)| ticket.state() == TicketState::Failed);
+            if failed.is_none() {
+                store.note_kept(entries);
+            }
+            failed.map(|(ticket, _)| Arc::clone(ticket))
+        });
+        if let Some(ticket) = failed.or(ticket) {
+            undo.extend(changes.into_iter().map(|change| (Arc::clone(&ticket), change)));
+            *self.bridge.ticket.lock() = Some(ticket);
+        }
+        drop(undo);
+        self.bridge.undo_failed(engine);
+    }
+}
+
 /// Tells whether a call changes nothing, so that it can be executed anew.
 fn is_read(call: &RulesCall) -> bool {
     use RulesCall as C;
@@ -233,10 +287,40 @@ fn is_read(call: &RulesCall) -> bool {
     )
 }
 
-/// Sets facts and registers rules of the options, and gives all problems.
+/// Brings back what was kept around what the options name, and gives all problems.
+fn restore(
+    engine: &mut Engine,
+    options: &RulesOptions,
+    image: &mut (dyn Image + '_),
+    now_ms: u64,
+) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut read = |space: &'static str, engine: &mut Engine| {
+        let outcome = image.kept(space, &mut |key, text| {
+            let restored = match space {
+                FACT_SPACE => engine.restore_fact(key, text),
+                RULE_SPACE => engine.restore_rule(key, text),
+                _ => engine.restore_timer(now_ms, key, text),
+            };
+            restored.map_err(|problem| JournalError(format!("\"{key}\": {problem}")))
+        });
+        outcome.err().map(|error| format!("stored {space} {error}"))
+    };
+    problems.extend(read(FACT_SPACE, engine));
+    problems.extend(load(engine, options, now_ms));
+    if options.persistent {
+        problems.extend(read(RULE_SPACE, engine));
+        problems.extend(read(TIMER_SPACE, engine));
+    }
+    problems
+}
+
+/// Sets facts that are missing and registers rules of the options, and gives all problems.
 fn load(engine: &mut Engine, options: &RulesOptions, now_ms: u64) -> Vec<String> {
     let mut problems = Vec::new();
-    for (key, text) in &options.facts {
+    for (key, text) in
+        options.facts.iter().filter(|(key, _)| engine.get_fact(key).is_none()).collect::<Vec<_>>()
+    {
         let value = noex_json::parse(text, 128).map_err(|_| "must be JSON".to_owned());
         let outcome =
             value.and_then(|value| engine.preset_fact(now_ms, key, value).map_err(|e| limit_text(&e)));
@@ -399,9 +483,21 @@ struct Bridge {
     causes: Mutex<HashMap<u64, usize>>,
     /// What the engine's state rests on: the last thing of the store that a rule wrote or read.
     ticket: Mutex<Option<Arc<Ticket>>>,
+    /// How to undo what is not kept yet of the engine, and what it rests on.
+    undo: Mutex<VecDeque<(Arc<Ticket>, KeptChange)>>,
 }
 
 impl Bridge {
+    /// Undoes what has failed, and forgets how to undo what is kept.
+    fn undo_failed(&self, engine: &mut Engine) {
+        let mut undo = self.undo.lock();
+        while undo.pop_front_if(|(ticket, _)| ticket.state() == TicketState::Kept).is_some() {}
+        // Nothing rests on a failed ticket but what has failed too.
+        if undo.front().is_some_and(|(ticket, _)| ticket.state() == TicketState::Failed) {
+            undo.drain(..).rev().for_each(|(_, change)| engine.undo_kept(change));
+        }
+    }
+
     /// What the engine's state rests on, if that is not settled.
     fn pending(&self) -> Option<Arc<Ticket>> {
         let mut ticket = self.ticket.lock();

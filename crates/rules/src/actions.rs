@@ -101,7 +101,7 @@ impl Engine {
             Action::SetTimer(timer) => self.set_timer_action(timer, activation),
             Action::CancelTimer { name } => {
                 let name = self.expand(name, activation)?;
-                self.timers.cancel(&name, &mut self.deadlines);
+                self.remove_timer(&name);
                 Ok(())
             }
             Action::CallService { service, method, args } => {
@@ -190,7 +190,11 @@ impl Engine {
             correlation_id: activation.occurrence.correlation_id.clone(),
             recurrence,
         };
+        let (name, before) = (new.name.clone(), self.timer_to_note(&new.name));
         let set = self.timers.set(new, &mut self.deadlines, &mut self.sequence);
+        if set.is_ok() {
+            self.note_timer(&name, before);
+        }
         set.map_err(|error| Failure(error.to_string()))
     }
 

@@ -15,6 +15,7 @@ use crate::{
     event::{Event, Origin, time_value},
     facts::{Fact, Facts},
     history::History,
+    keep::Keeping,
     occurrence::{ChangeKind, Occurrence},
     options::EngineOptions,
     output::{Output, SubscriberId},
@@ -115,6 +116,7 @@ pub struct Engine {
     pub(crate) history: History,
     pub(crate) versions: Versions,
     pub(crate) services: Services,
+    pub(crate) keeping: Keeping,
     subscriptions: HashMap<SubscriberId, (Pattern, crate::EntryId)>,
     subscribers: PatternTrie<SubscriberId>,
     pub(crate) outputs: Vec<Output>,
@@ -152,6 +154,7 @@ impl Engine {
             history: History::new(options.history),
             versions: Versions::new(options.versioning),
             services: Services::new(options.lookup_cache_max),
+            keeping: Keeping::default(),
             subscriptions: HashMap::new(),
             subscribers: PatternTrie::new(),
             outputs: Vec::new(),
@@ -423,7 +426,9 @@ impl Engine {
         depth: usize,
         cause: Option<&Occurrence>,
     ) -> Result<Arc<Fact>, RulesError> {
+        let place = self.facts.sequence_of(key);
         let (fact, before) = self.facts.set(key, value, source, self.clock_ms)?;
+        self.note_fact(key, place.zip(before.clone()));
         let kind = if before.is_some() { ChangeKind::Updated } else { ChangeKind::Created };
         self.process_change(kind, &fact, before.as_deref(), depth, cause);
         Ok(fact)
@@ -431,7 +436,9 @@ impl Engine {
 
     /// Removes a fact for a client or a rule.
     pub(crate) fn remove_fact(&mut self, key: &str, depth: usize, cause: Option<&Occurrence>) -> bool {
+        let place = self.facts.sequence_of(key);
         let Some(fact) = self.facts.delete(key) else { return false };
+        self.note_fact(key, place.zip(Some(Arc::clone(&fact))));
         self.process_change(ChangeKind::Deleted, &fact, Some(&fact), depth, cause);
         true
     }
@@ -564,7 +571,15 @@ impl Engine {
 
     /// Removes a timer. Tells whether there was one.
     pub fn cancel_timer(&mut self, name: &str) -> bool {
-        self.timers.cancel(name, &mut self.deadlines)
+        self.remove_timer(name)
+    }
+
+    /// Removes a timer for the host or a rule.
+    pub(crate) fn remove_timer(&mut self, name: &str) -> bool {
+        let before = self.timer_to_note(name);
+        let removed = self.timers.cancel(name, &mut self.deadlines);
+        self.note_timer(name, before);
+        removed
     }
 
     /// Gives the open instances and groups of a temporal rule.

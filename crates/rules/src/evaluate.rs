@@ -134,7 +134,9 @@ impl Engine {
 
     /// Fires a timer: first its rules, then its event.
     pub(crate) fn timer_due(&mut self, name: &str, host_ms: u64) {
+        let before = self.timer_to_note(name);
         let Some(timer) = self.timers.fire(name, host_ms, &mut self.deadlines) else { return };
+        self.note_timer(name, before);
         let buckets = self.registry.timers.matching(&timer.name);
         if !buckets.is_empty() && self.options.depth_max > 0 {
             let occurrence = Occurrence::timer(&timer);

@@ -141,6 +141,25 @@ impl Facts {
         Some(fact)
     }
 
+    /// Gives the place of a fact in the creation sequence.
+    pub(crate) fn sequence_of(&self, key: &str) -> Option<u64> {
+        self.by_key.get(key).map(|(sequence, _)| *sequence)
+    }
+
+    /// Puts a fact with its place in the creation sequence where another one, or none, is now.
+    pub(crate) fn put_back(&mut self, key: &str, fact: Option<(u64, Arc<Fact>)>) {
+        self.delete(key);
+        let Some((sequence, fact)) = fact else { return };
+        self.by_key.insert(key.into(), (sequence, Arc::clone(&fact)));
+        self.by_sequence.insert(sequence, fact);
+        self.ordered.insert(key.into());
+        for text in self.watched.matches(key) {
+            if let Some(watch) = self.watches.get_mut(text) {
+                watch.matching.insert(sequence);
+            }
+        }
+    }
+
     /// Gives all facts in creation sequence.
     pub(crate) fn all(&self) -> impl ExactSizeIterator<Item = &Arc<Fact>> {
         self.by_sequence.values()

@@ -155,12 +155,10 @@ impl Registry {
         self.registrations += 1;
         self.versions += 1;
         let key = RuleKey(self.registrations);
-        self.by_id.insert(rule.id.clone(), key);
         let mut entry = Entry::new(key, rule, self.versions, now_ms, now_ms);
         entry.active = self.may_fire(&entry);
         let entry = Arc::new(entry);
-        self.activate(&entry, facts);
-        self.entries.insert(key, Arc::clone(&entry));
+        self.insert(&entry, facts);
         entry
     }
 
@@ -236,6 +234,43 @@ impl Registry {
         self.deactivate(entry, facts, deadlines);
         self.entries.remove(&entry.key);
         self.by_id.remove(&entry.rule.id);
+    }
+
+    /// Adds a rule of an earlier run, whose id is not taken, behind all others.
+    pub(crate) fn restore(
+        &mut self,
+        rule: Rule,
+        version: u64,
+        (created_at, updated_at): (u64, u64),
+        facts: &mut Facts,
+    ) {
+        self.registrations += 1;
+        self.versions = self.versions.max(version);
+        let mut entry = Entry::new(RuleKey(self.registrations), rule, version, created_at, updated_at);
+        entry.active = self.may_fire(&entry);
+        self.insert(&Arc::new(entry), facts);
+    }
+
+    fn insert(&mut self, entry: &Arc<Entry>, facts: &mut Facts) {
+        self.by_id.insert(entry.rule.id.clone(), entry.key);
+        self.activate(entry, facts);
+        self.entries.insert(entry.key, Arc::clone(entry));
+    }
+
+    /// Puts a rule, or none, where another one, or none, is now.
+    pub(crate) fn put_back(
+        &mut self,
+        id: &str,
+        entry: Option<&Arc<Entry>>,
+        facts: &mut Facts,
+        deadlines: &mut Deadlines<Due>,
+    ) {
+        if let Some(now) = self.get(id).cloned() {
+            self.unregister(&now, facts, deadlines);
+        }
+        if let Some(entry) = entry {
+            self.insert(entry, facts);
+        }
     }
 
     fn replace(

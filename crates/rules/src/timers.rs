@@ -30,8 +30,8 @@ pub struct Timer {
     pub data: Value,
     /// Passed on to the event.
     pub correlation_id: Option<CompactString>,
-    recurrence: Recurrence,
-    sequence: u64,
+    pub(crate) recurrence: Recurrence,
+    pub(crate) sequence: u64,
 }
 
 /// What happens after a firing.
@@ -124,6 +124,12 @@ impl Timers {
             Timer { id, name: name.clone(), expires_at, topic, data, correlation_id, recurrence, sequence };
         self.by_name.insert(name, timer);
         Ok(())
+    }
+
+    /// Puts a timer where there is none of its name.
+    pub(crate) fn put_back(&mut self, timer: Timer, deadlines: &mut Deadlines<Due>) {
+        deadlines.add(entry(timer.expires_at, timer.sequence), Due::Timer(timer.name.clone()));
+        self.by_name.insert(timer.name.clone(), timer);
     }
 
     /// Removes a timer. Tells whether there was one.

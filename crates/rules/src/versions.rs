@@ -316,12 +316,14 @@ impl Engine {
             description: Some(format!("Rolled back to version {version}")),
         };
         self.versions.record(&entry, ChangeType::RolledBack, now_ms, origin);
+        self.note_rule(&entry.rule.id);
         Ok(RuleStamp::of(&entry))
     }
 
     /// Appends to the history of a rule, if there is one. Gives what the caller of the change learns.
     pub(crate) fn recorded(&mut self, entry: &Entry, change: ChangeType) -> RuleStamp {
         self.versions.record(entry, change, self.clock_ms, Origin::default());
+        self.note_rule(&entry.rule.id);
         RuleStamp::of(entry)
     }
 }

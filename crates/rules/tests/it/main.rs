@@ -6,6 +6,7 @@ mod chains;
 mod clock;
 mod conditions;
 mod groups;
+mod keep;
 mod limits;
 mod patterns;
 mod properties;

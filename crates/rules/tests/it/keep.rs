@@ -1,0 +1,193 @@
+//! What an engine notes gives back its facts, rules and timers, and can be undone.
+
+use crate::support::{Seeded, T, json, object};
+use noex_rules::{Engine, EngineOptions, FACT_SPACE, KeptChange, RULE_SPACE, TIMER_SPACE};
+use proptest::prelude::*;
+
+#[derive(Clone, Debug)]
+enum Act {
+    Set(&'static str, u8),
+    Delete(&'static str),
+    Emit(&'static str),
+    Register(usize),
+    Update(usize, u8),
+    Enable(usize, bool),
+    Unregister(usize),
+    Wait(u64),
+}
+
+const RULES: [&str; 3] = [
+    r#"{"id":"r0","name":"arm","trigger":{"type":"event","topic":"arm"},"actions":[
+        {"type":"set_timer","timer":{"name":"once","duration":"700ms","onExpire":{"topic":"rang","data":{"n":1}}}},
+        {"type":"set_timer","timer":{"name":"often","duration":"300ms","onExpire":{"topic":"rang","data":{}},
+            "repeat":{"interval":"450ms","maxCount":3}}},
+        {"type":"set_timer","timer":{"name":"daily","cron":"0 3 * * *","onExpire":{"topic":"rang","data":{}}}}]}"#,
+    r#"{"id":"r1","name":"count","trigger":{"type":"event","topic":"rang"},"actions":[
+        {"type":"set_fact","key":"rang:last","value":{"ref":"event.n"}},{"type":"cancel_timer","name":"once"}]}"#,
+    r#"{"id":"r2","name":"clean","trigger":{"type":"fact","pattern":"a:*"},"conditions":[
+        {"source":{"type":"fact","pattern":"b:*"},"operator":"exists","value":true}],
+        "actions":[{"type":"delete_fact","key":"b:1"}]}"#,
+];
+const KEYS: [&str; 4] = ["a:1", "a:2", "b:1", "rang:last"];
+
+fn act() -> impl Strategy<Value = Act> {
+    let key = || prop::sample::select(&KEYS[..]);
+    let rule = || 0..RULES.len();
+    prop_oneof![
+        4 => (key(), 0..3_u8).prop_map(|(key, n)| Act::Set(key, n)),
+        2 => key().prop_map(Act::Delete),
+        3 => prop::sample::select(&["arm", "rang", "other"][..]).prop_map(Act::Emit),
+        2 => rule().prop_map(Act::Register),
+        2 => (rule(), 0..3_u8).prop_map(|(rule, n)| Act::Update(rule, n)),
+        1 => (rule(), any::<bool>()).prop_map(|(rule, on)| Act::Enable(rule, on)),
+        1 => rule().prop_map(Act::Unregister),
+        3 => prop_oneof![0..900_u64, Just(86_400_000)].prop_map(Act::Wait),
+    ]
+}
+
+fn engine() -> Engine {
+    let mut engine = Engine::new(EngineOptions::default(), Box::new(Seeded(77)));
+    engine.keep(true);
+    engine
+}
+
+fn perform(engine: &mut Engine, now: &mut u64, act: &Act) {
+    let id = |rule: usize| format!("r{rule}");
+    // Refusals, such as of an unknown rule, change nothing.
+    let _ = match act {
+        Act::Set(key, n) => engine.set_fact(*now, key, json(&n.to_string())).map(|_| ()),
+        Act::Delete(key) => engine.delete_fact(*now, key).map(|_| ()),
+        Act::Emit(topic) => engine.emit(*now, topic, object(r#"{"n":5}"#), None, None).map(|_| ()),
+        Act::Register(rule) => engine.register_rule(*now, object(RULES[*rule])).map(|_| ()),
+        Act::Update(rule, n) => {
+            engine.update_rule(*now, &id(*rule), &object(&format!(r#"{{"priority":{n}}}"#))).map(|_| ())
+        }
+        Act::Enable(rule, true) => engine.enable_rule(*now, &id(*rule)),
+        Act::Enable(rule, false) => engine.disable_rule(*now, &id(*rule)),
+        Act::Unregister(rule) => engine.unregister_rule(*now, &id(*rule)),
+        Act::Wait(ms) => {
+            *now += ms;
+            while engine.advance(*now) {}
+            Ok(())
+        }
+    };
+    let _ = engine.take_outputs();
+}
+
+fn picture(engine: &Engine) -> Vec<String> {
+    let mut lines: Vec<String> = engine.all_facts().map(|fact| fact.to_value().to_json()).collect();
+    lines.push(engine.rules().to_json());
+    lines.extend(
+        (0..RULES.len())
+            .map(|rule| format!("{:?}", engine.get_rule(&format!("r{rule}")).map(|r| r.to_json()))),
+    );
+    for name in ["once", "often", "daily"] {
+        let timer = engine.timer(name).map(|timer| {
+            let data = timer.data.to_json();
+            format!("{} {} {} {data} {:?}", timer.id, timer.expires_at, timer.topic, timer.correlation_id)
+        });
+        lines.push(format!("{name} {timer:?}"));
+    }
+    for pattern in ["a:*", "b:*", "*:*"] {
+        lines.push(format!("{:?}", engine.query_facts(pattern).unwrap().len()));
+    }
+    lines.push(format!("{:?}", engine.next_deadline_ms()));
+    lines
+}
+
+/// Texts by kind and key, in the order in which the keys came.
+#[derive(Default)]
+struct Texts(Vec<(&'static str, String, String)>);
+
+impl Texts {
+    fn apply(&mut self, changes: Vec<KeptChange>) {
+        for change in changes {
+            let at =
+                self.0.iter().position(|(space, key, _)| (*space, &**key) == (change.space, &*change.key));
+            match (at, change.text) {
+                (Some(at), Some(text)) => self.0[at].2 = text,
+                (None, Some(text)) => self.0.push((change.space, change.key.to_string(), text)),
+                (Some(at), None) => {
+                    self.0.remove(at);
+                }
+                (None, None) => {}
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+
+    #[test]
+    fn what_is_noted_gives_the_engine_back(acts in prop::collection::vec(act(), 1..40)) {
+        let (mut engine, mut now, mut texts) = (engine(), T, Texts::default());
+        for act in &acts {
+            perform(&mut engine, &mut now, act);
+            texts.apply(engine.take_kept());
+        }
+        let mut fresh = self::engine();
+        for (space, key, text) in &texts.0 {
+            let restored = match *space {
+                FACT_SPACE => fresh.restore_fact(key, text),
+                RULE_SPACE => fresh.restore_rule(key, text),
+                TIMER_SPACE => fresh.restore_timer(now, key, text),
+                other => panic!("{other}"),
+            };
+            prop_assert_eq!(restored, Ok(()), "{} {}", key, text);
+        }
+        prop_assert_eq!(picture(&fresh), picture(&engine));
+        prop_assert!(fresh.take_kept().is_empty());
+    }
+
+    #[test]
+    fn undoing_gives_the_earlier_engine(
+        before in prop::collection::vec(act(), 0..30),
+        undone in prop::collection::vec(act(), 1..20),
+        after in prop::collection::vec(act(), 0..10),
+    ) {
+        let (mut engine, mut now, mut texts) = (engine(), T, Texts::default());
+        for act in &before {
+            perform(&mut engine, &mut now, act);
+        }
+        texts.apply(engine.take_kept());
+        let earlier = picture(&engine);
+        for act in &undone {
+            perform(&mut engine, &mut now, act);
+        }
+        engine.take_kept().into_iter().rev().for_each(|change| engine.undo_kept(change));
+        prop_assert_eq!(picture(&engine), earlier);
+        // What comes then is noted as if nothing had been undone.
+        for act in &after {
+            perform(&mut engine, &mut now, act);
+        }
+        texts.apply(engine.take_kept());
+        let mut fresh = self::engine();
+        for (space, key, text) in &texts.0 {
+            let restored = match *space {
+                FACT_SPACE => fresh.restore_fact(key, text),
+                RULE_SPACE => fresh.restore_rule(key, text),
+                _ => fresh.restore_timer(0, key, text),
+            };
+            prop_assert_eq!(restored, Ok(()));
+        }
+        prop_assert_eq!(picture(&fresh), picture(&engine));
+    }
+}
+
+#[test]
+fn an_overdue_timer_fires_once_and_a_daily_one_goes_on() {
+    let mut engine = engine();
+    let once = r#"{"id":"i","expiresAt":1000,"topic":"t","data":{},"interval":10}"#;
+    engine.restore_timer(5_000, "late", once).unwrap();
+    let daily = r#"{"id":"i","expiresAt":1000,"topic":"t","data":{},"cron":"0 3 * * *"}"#;
+    engine.restore_timer(90_000_000, "daily", daily).unwrap();
+    assert!(engine.timer("daily").is_some_and(|timer| timer.expires_at > 90_000_000));
+    while engine.advance(5_000) {}
+    assert_eq!(engine.history().count(), 2, "the first firing, and one for all that were missed");
+    for text in ["", "[]", "{}", r#"{"id":"i","topic":"t","expiresAt":5,"cron":"bad"}"#] {
+        engine.restore_timer(5_000, "bad", text).unwrap_err();
+        engine.restore_rule("bad", text).unwrap_err();
+        engine.restore_fact("bad", text).unwrap_err();
+    }
+}
