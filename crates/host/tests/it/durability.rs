@@ -546,3 +546,73 @@ fn definitions_of_the_config_must_fit_the_data() {
     assert!(start(number, r#""n":{"type":"number"},"m":{"type":"string"}"#, true).is_empty());
     assert!(start(number, r#""n":{"type":"date"}"#, false).is_empty(), "the config wins");
 }
+
+fn with_rules(persistent: bool, facts: &[(&str, &str)]) -> Options {
+    let facts = facts.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let rule = r#"{"id":"told","name":"told","trigger":{"type":"fact","pattern":"lamp"},"actions":[
+        {"type":"set_fact","key":"seen","value":true},
+        {"type":"emit_event","topic":"lamp.on","data":{}}]}"#;
+    let rules = RulesOptions { persistent, facts, rules: vec![rule.to_owned()], ..RulesOptions::default() };
+    Options { rules: Some(rules), ..options() }
+}
+
+#[test]
+fn facts_and_what_rules_make_of_them_wait_and_are_undone() {
+    let (mut world, journal) = world_with(with_rules(false, &[]), MemoryImage::default());
+    let (mut writer, mut watcher) = (world.connect(), world.connect());
+    world.ask(&mut watcher, r#"{"id":1,"type":"rules.subscribe","pattern":"lamp.*"}"#);
+    let set = |id: usize| format!(r#"{{"id":{id},"type":"rules.setFact","key":"lamp","value":true}}"#);
+    assert!(world.ask(&mut writer, &set(1)).is_empty());
+    assert!(world.ask(&mut watcher, r#"{"id":2,"type":"rules.getFact","key":"seen"}"#).is_empty());
+    assert!(
+        world.ask(&mut writer, r#"{"id":2,"type":"rules.emit","topic":"lamp.off","data":{}}"#).is_empty()
+    );
+    journal.fail();
+    assert_eq!(world.exchange(&mut writer), [lost(1), lost(2)]);
+    assert_eq!(world.exchange(&mut watcher), [result(2, "null")], "no event either");
+    world.ask(&mut writer, &set(3));
+    journal.keep();
+    let told = world.exchange(&mut writer);
+    assert!(told[0].contains(r#""version":1"#), "as if it had never been set: {told:?}");
+    let told = world.exchange(&mut watcher);
+    assert!(told.len() == 1 && told[0].contains(r#""topic":"lamp.on""#), "{told:?}");
+    assert_eq!(
+        world.ask(&mut watcher, r#"{"id":3,"type":"rules.getFact","key":"seen"}"#),
+        [result(3, "true")]
+    );
+}
+
+#[test]
+fn facts_survive_and_rules_and_timers_do_if_they_are_persistent() {
+    for persistent in [false, true] {
+        let facts = [("lamp", "false"), ("mode", "1")];
+        let (mut world, journal) = world_with(with_rules(persistent, &facts), MemoryImage::default());
+        let mut client = world.connect();
+        journal.prompt(true);
+        let rule = r#"{"id":"own","name":"own","trigger":{"type":"event","topic":"go"},"actions":[
+            {"type":"set_timer","timer":{"name":"t","duration":"1h","onExpire":{"topic":"late","data":{}}}}]}"#;
+        for text in [
+            r#"{"id":1,"type":"rules.setFact","key":"mode","value":2}"#.to_owned(),
+            format!(r#"{{"id":2,"type":"rules.registerRule","rule":{rule}}}"#),
+            r#"{"id":3,"type":"rules.emit","topic":"go","data":{}}"#.to_owned(),
+        ] {
+            let told = world.ask(&mut client, &text);
+            assert!(told[0].contains("result"), "{told:?}");
+        }
+        let (mut world, _journal) = world_with(with_rules(persistent, &facts), journal.image());
+        let mut client = world.connect();
+        let ask = |world: &mut World, client: &mut Client, key: &str| {
+            world.ask(client, &format!(r#"{{"id":1,"type":"rules.getFact","key":"{key}"}}"#))
+        };
+        assert_eq!(
+            ask(&mut world, &mut client, "mode"),
+            [result(1, "2")],
+            "a fact of the config is a first value"
+        );
+        assert_eq!(ask(&mut world, &mut client, "lamp"), [result(1, "false")]);
+        let told = world.ask(&mut client, r#"{"id":2,"type":"rules.stats"}"#);
+        let (rules, timers) = if persistent { (2, 1) } else { (1, 0) };
+        assert!(told[0].contains(&format!(r#""rulesCount":{rules},"#)), "{told:?}");
+        assert!(told[0].contains(&format!(r#""timersCount":{timers},"#)), "{told:?}");
+    }
+}

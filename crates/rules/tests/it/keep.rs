@@ -89,7 +89,7 @@ fn picture(engine: &Engine) -> Vec<String> {
         lines.push(format!("{name} {timer:?}"));
     }
     for pattern in ["a:*", "b:*", "*:*"] {
-        lines.push(format!("{:?}", engine.query_facts(pattern).unwrap().len()));
+        lines.push(format!("{:?}", engine.query_facts(pattern).expect("accepted").len()));
     }
     lines.push(format!("{:?}", engine.next_deadline_ms()));
     lines
@@ -179,15 +179,15 @@ proptest! {
 fn an_overdue_timer_fires_once_and_a_daily_one_goes_on() {
     let mut engine = engine();
     let once = r#"{"id":"i","expiresAt":1000,"topic":"t","data":{},"interval":10}"#;
-    engine.restore_timer(5_000, "late", once).unwrap();
+    engine.restore_timer(5_000, "late", once).expect("accepted");
     let daily = r#"{"id":"i","expiresAt":1000,"topic":"t","data":{},"cron":"0 3 * * *"}"#;
-    engine.restore_timer(90_000_000, "daily", daily).unwrap();
+    engine.restore_timer(90_000_000, "daily", daily).expect("accepted");
     assert!(engine.timer("daily").is_some_and(|timer| timer.expires_at > 90_000_000));
     while engine.advance(5_000) {}
     assert_eq!(engine.history().count(), 2, "the first firing, and one for all that were missed");
     for text in ["", "[]", "{}", r#"{"id":"i","topic":"t","expiresAt":5,"cron":"bad"}"#] {
-        engine.restore_timer(5_000, "bad", text).unwrap_err();
-        engine.restore_rule("bad", text).unwrap_err();
-        engine.restore_fact("bad", text).unwrap_err();
+        engine.restore_timer(5_000, "bad", text).expect_err("refused");
+        engine.restore_rule("bad", text).expect_err("refused");
+        engine.restore_fact("bad", text).expect_err("refused");
     }
 }
