@@ -1,7 +1,7 @@
 //! Texts and documents into the configuration: values or problems, no secrets in messages, `strict` only stricter.
 
 use crate::input::Input;
-use noex_config::{Action, Cli, LoadError, banner, parse, parse_args, start_warnings, unsupported};
+use noex_config::{Action, Cli, LoadError, banner, parse, parse_args, start_warnings};
 use serde_json::Value as Json;
 
 /// Names that mean something at some place.
@@ -197,7 +197,7 @@ fn check(text: &str, cli: &Cli) {
         match &outcome {
             Ok(loaded) => {
                 let config = &loaded.config;
-                let lines = [start_warnings(config), unsupported(config), loaded.warnings.clone()].concat();
+                let lines = [start_warnings(config), loaded.warnings.clone()].concat();
                 assert!(loaded.warnings.iter().all(|line| line.starts_with("Warning: ")));
                 assert!(lines.iter().all(|line| !line.contains(['\n', '\r'])), "{lines:?}");
                 assert!(!secret || !format!("{config:?}").contains(TOKEN), "{config:?}");

@@ -17,10 +17,10 @@
 
 pub use async_std::task::block_on;
 pub use noex_host::{
-    AuditOptions, AuthFailure, Authenticator, ConnectionInfo, FnAuthenticator, HandshakeConfig, Hub,
-    IdentityOptions, Options, PermissionCheck, ProceduresOptions, RulesOptions, ServerStats, Session,
-    StartError, StaticTokens, TokenExpiry, Verdict, accounts, core, procedures_engine as procedures,
-    rules_engine as rules, store,
+    AuditOptions, AuthFailure, Authenticator, ConnectionInfo, Durability, FnAuthenticator, HandshakeConfig,
+    Hub, IdentityOptions, Options, PermissionCheck, Persistence, ProceduresOptions, RulesOptions,
+    ServerStats, Session, StartError, StaticTokens, TokenExpiry, Verdict, accounts, core,
+    procedures_engine as procedures, rules_engine as rules, store,
 };
 
 use async_std::{

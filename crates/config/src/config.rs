@@ -186,6 +186,8 @@ pub enum RulesConfig {
         facts: Vec<(String, String)>,
         /// Whether changes of the store enter the engine as events `bucket.<name>.inserted` and so on.
         store_events: bool,
+        /// Whether rules that clients register, and timers, are kept where data is.
+        persistent: bool,
     },
 }
 

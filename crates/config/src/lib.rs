@@ -22,7 +22,6 @@ mod cli;
 mod config;
 mod load;
 mod secret;
-mod unsupported;
 
 pub use auth::{
     AuthConfig, BuiltInAuth, Expiry, LoginRateLimit, PermissionRule, Permissions, TokenAuth, TokenEntry,
@@ -37,4 +36,3 @@ pub use config::{
 };
 pub use load::{LoadError, Loaded, load, parse};
 pub use secret::Secret;
-pub use unsupported::unsupported;

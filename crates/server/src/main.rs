@@ -5,6 +5,7 @@
 mod commands;
 mod log;
 mod options;
+mod storage;
 
 #[cfg(all(feature = "async-std", not(feature = "smol")))]
 use noex_async_std as runtime;
@@ -15,15 +16,14 @@ compile_error!("choose a runtime: feature `smol` or `async-std`");
 
 use async_signal::{Signal, Signals};
 use futures::StreamExt;
-use noex_config::{
-    Action, Config, LoadError, banner, load, parse_args, start_warnings, unsupported, version_text,
-};
-use runtime::{Server, StartError};
+use noex_config::{Action, Config, LoadError, banner, load, parse_args, start_warnings, version_text};
+use runtime::{Options, Server, StartError};
 use std::{
     io::{self, Write},
     process::ExitCode,
     time::Duration,
 };
+use storage::Storage;
 
 fn main() -> ExitCode {
     if let Some(code) = commands::run(std::env::args_os()) {
@@ -38,7 +38,6 @@ fn main() -> ExitCode {
     let loaded = match load(&cli) {
         Ok(loaded) => loaded,
         Err(LoadError::Invalid { mut problems, config }) => {
-            problems.extend(unsupported(&config));
             if let Err(StartError::Definitions(more)) = Server::check(options::of(&config)) {
                 // Both may have met the same definition.
                 let new: Vec<String> =
@@ -49,10 +48,6 @@ fn main() -> ExitCode {
         }
         Err(error @ LoadError::File(_)) => return fail(&error.to_string()),
     };
-    let missing = unsupported(&loaded.config);
-    if !missing.is_empty() {
-        return fail_all(&missing);
-    }
     log::start(&loaded.config.log);
     runtime::block_on(run(loaded.config, loaded.warnings))
 }
@@ -70,8 +65,14 @@ async fn run(config: Config, warnings: Vec<String>) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return fail(&format!("Fatal: cannot handle signals: {error}")),
     };
-    let server = match Server::start(options::of(&config)).await {
+    let storage = match storage::open(&config) {
+        Ok(storage) => storage,
+        Err(text) => return fail(&text),
+    };
+    let persistence = storage.as_ref().map(|storage| storage.persistence());
+    let server = match Server::start(Options { persistence, ..options::of(&config) }).await {
         Ok(server) => server,
+        Err(StartError::Storage(text)) => return fail(&storage::failure(&config, &text)),
         Err(error) => return start_failure(error),
     };
     log::plain(&banner(&config, server.port()));
@@ -85,7 +86,10 @@ async fn run(config: Config, warnings: Vec<String>) -> ExitCode {
     let stop = server.stop(Duration::from_millis(config.shutdown.grace_period_ms));
     let again = until_told_to_stop(&mut signals, &server);
     match futures::future::select(std::pin::pin!(stop), std::pin::pin!(again)).await {
-        futures::future::Either::Left(_) => ExitCode::SUCCESS,
+        futures::future::Either::Left(_) => match storage.map_or(Ok(()), Storage::close) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(text) => fail(&text),
+        },
         // Whoever insists does not want to wait: the threads may be busy, so the process ends here.
         futures::future::Either::Right(_) => std::process::exit(1),
     }

@@ -153,11 +153,12 @@ fn rules(config: &Config) -> Option<RulesOptions> {
     match &config.rules {
         RulesConfig::Off => None,
         RulesConfig::Default | RulesConfig::On => Some(RulesOptions { engine, ..RulesOptions::default() }),
-        RulesConfig::Definitions { rules, facts, store_events } => Some(RulesOptions {
+        RulesConfig::Definitions { rules, facts, store_events, persistent } => Some(RulesOptions {
             engine,
             facts: facts.clone(),
             rules: rules.clone(),
             store_events: *store_events,
+            persistent: *persistent,
         }),
     }
 }

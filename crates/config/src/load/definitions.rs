@@ -69,7 +69,7 @@ pub(super) fn rules(root: &mut Section<'_, '_>) -> RulesConfig {
     }
     let mut rules = Vec::new();
     let mut facts = Vec::new();
-    let mut store_events = false;
+    let (mut store_events, mut persistent) = (false, false);
     if let Some(mut section) = root.object("rules") {
         match section.take("rules").map(Value::as_array) {
             Some(Some(definitions)) => rules.extend(definitions.iter().map(Value::to_string)),
@@ -84,9 +84,10 @@ pub(super) fn rules(root: &mut Section<'_, '_>) -> RulesConfig {
             None => {}
         }
         section.boolean("storeEvents", &mut store_events);
+        section.boolean("persistent", &mut persistent);
         section.finish();
     }
-    RulesConfig::Definitions { rules, facts, store_events }
+    RulesConfig::Definitions { rules, facts, store_events, persistent }
 }
 
 /// Reads `procedures`.

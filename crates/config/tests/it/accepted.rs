@@ -3,7 +3,7 @@
 use noex_config::{
     AuditConfig, Backpressure, Config, ConnectionLimits, Durability, Heartbeat, HeartbeatMode, Limits, Log,
     LogFormat, LogLevel, OnDuplicateInsert, Persistence, ProceduresConfig, RateLimit, Revocation,
-    RulesConfig, Shutdown, StoreSwitches, Tier, unsupported,
+    RulesConfig, Shutdown, StoreSwitches, Tier,
 };
 
 use crate::{config, loaded};
@@ -144,7 +144,10 @@ fn definitions_keep_their_order_and_numbers() {
     assert_eq!(config.queries, [pair("q", r#"{"bucket":"b","limit":100.0}"#)]);
     let facts = vec![pair("y", r#"[1,{"b":1,"a":2}]"#), pair("x", "null")];
     let rules = vec![r#"{"id":"r"}"#.to_owned(), "5".to_owned()];
-    assert_eq!(config.rules, RulesConfig::Definitions { rules, facts, store_events: false });
+    assert_eq!(
+        config.rules,
+        RulesConfig::Definitions { rules, facts, store_events: false, persistent: false }
+    );
     let definitions = vec![r#"{"name":"p"}"#.to_owned()];
     assert_eq!(
         config.procedures,
@@ -219,7 +222,6 @@ fn scenario_servers_load_without_warnings() {
     for text in SERVERS {
         let loaded = loaded(text);
         assert!(loaded.warnings.is_empty(), "{text}: {:?}", loaded.warnings);
-        assert!(unsupported(&loaded.config).is_empty(), "{text}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Banner, warnings at start, features that are missing.
 
-use noex_config::{Config, VERSION, banner, start_warnings, unsupported};
+use noex_config::{Config, VERSION, banner, start_warnings};
 
 use crate::config;
 
@@ -96,33 +96,5 @@ fn warning_about_anonymous_admins() {
         let config = config(&format!(r#"{{"host": "127.0.0.1", "auth": {{"tokens": {{}}, {members}}}}}"#));
         let expected: &[&str] = if expected { &[ANONYMOUS] } else { &[] };
         assert_eq!(start_warnings(&config), expected, "{members}");
-    }
-}
-
-#[test]
-fn missing_features_are_listed() {
-    for (members, expected) in [
-        (r#""persistence": "file""#, "persistence \"file\""),
-        (r#""persistence": "sqlite""#, "persistence \"sqlite\""),
-    ] {
-        let config = config(&format!("{{{members}}}"));
-        assert_eq!(
-            unsupported(&config),
-            [format!("{expected} is not available in this version")],
-            "{members}"
-        );
-    }
-    for members in [
-        "",
-        r#""rules": false"#,
-        r#""rules": true"#,
-        r#""rules": {"storeEvents": true}"#,
-        r#""audit": true"#,
-        r#""auth": true, "adminSecret": "0123456789abcdef""#,
-        r#""auth": {"tokens": {}}, "revocation": {}"#,
-        r#""procedures": {"maxSteps": 5}"#,
-        r#""procedures": {"enabled": false}"#,
-    ] {
-        assert!(unsupported(&config(&format!("{{{members}}}"))).is_empty(), "{members}");
     }
 }

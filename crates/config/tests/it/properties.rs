@@ -1,6 +1,6 @@
 //! What holds for every document and every command line.
 
-use noex_config::{Action, Cli, LoadError, banner, parse, parse_args, start_warnings, unsupported};
+use noex_config::{Action, Cli, LoadError, banner, parse, parse_args, start_warnings};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -102,7 +102,7 @@ fn valid() -> Value {
 fn check(text: &str, cli: &Cli) -> Result<(), TestCaseError> {
     match parse(text, cli) {
         Ok(loaded) => {
-            let _ = (banner(&loaded.config, 1), start_warnings(&loaded.config), unsupported(&loaded.config));
+            let _ = (banner(&loaded.config, 1), start_warnings(&loaded.config));
             for line in &loaded.warnings {
                 prop_assert!(line.starts_with("Warning: ") && !line.contains(TOKEN), "{}", line);
             }
