@@ -27,7 +27,6 @@ fn all_problems_are_reported_at_once() {
         lines,
         [
             "Error: Invalid port: -5 (must be integer 0-65535)",
-            "Error: audit is not available in this version",
             r#"Error: buckets.a: Invalid schema for bucket "a": field "id": unknown type "zz""#,
             r#"Error: queries.q: Bucket "none" is not defined"#,
             r#"Error: rules.rules[0].name: Required field "name" is missing"#,
