@@ -7,8 +7,8 @@
 
 use crate::{
     EmbeddedStore, Hub, StartError,
-    backend::SeededRandom,
     passwords::{Busy, Passwords},
+    random::SeededRandom,
     refusals::{Place, of_store_error},
     registry::Entry,
     ticket::Reply,

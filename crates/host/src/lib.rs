@@ -22,6 +22,7 @@ mod options;
 mod passwords;
 mod persistence;
 mod procedures;
+mod random;
 mod refusals;
 mod registry;
 mod revocation;
