@@ -23,7 +23,7 @@ fn total(accounts: &Value) -> f64 {
     accounts.iter().map(|account| member(account, "n").as_number().expect("a balance")).sum()
 }
 
-fn bank() -> EmbeddedStore {
+fn bank() -> std::sync::Arc<EmbeddedStore> {
     let queries = [
         ("all", r#"{"bucket":"bank"}"#),
         ("sum", r#"{"bucket":"bank","aggregate":{"function":"sum","field":"n"}}"#),
@@ -106,7 +106,7 @@ fn the_total_never_varies_in_any_read_or_push() {
     let (store, pushes, done) = (bank(), Pushes::default(), AtomicBool::new(false));
     let queries = ["all", "sum", "rich", "poor"];
     for (id, query) in (1..).zip(queries) {
-        store.subscribe(NOW_MS, SubId(id), query, None, &pushes).expect("subscribed");
+        store.subscribe(NOW_MS, SubId(id), query, None, &pushes).outcome().expect("subscribed");
     }
     thread::scope(|scope| {
         let writers: Vec<_> = (0..THREADS)

@@ -96,7 +96,7 @@ fn check_run(seed: u64) {
     let (store, pushes) = (store("lists", schema, &queries), Pushes::default());
     let (clock, elements) = (AtomicU64::new(0), AtomicU64::new(1));
     for (id, query) in [(1, "all"), (2, "one")] {
-        store.subscribe(NOW_MS, SubId(id), query, None, &pushes).expect("subscribed");
+        store.subscribe(NOW_MS, SubId(id), query, None, &pushes).outcome().expect("subscribed");
     }
     let mut history: Vec<Transaction> = thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)

@@ -28,7 +28,7 @@ fn member<'a>(value: &'a Value, name: &str) -> &'a Value {
 }
 
 /// A store with one bucket and its queries.
-fn store(bucket: &str, schema: &str, queries: &[(&str, &str)]) -> EmbeddedStore {
+fn store(bucket: &str, schema: &str, queries: &[(&str, &str)]) -> Arc<EmbeddedStore> {
     let store = EmbeddedStore::new(StoreOptions::default(), false).expect("random numbers");
     store
         .with_store(|store| {
@@ -41,7 +41,7 @@ fn store(bucket: &str, schema: &str, queries: &[(&str, &str)]) -> EmbeddedStore 
 }
 
 fn call(store: &EmbeddedStore, call: StoreCall) -> Value {
-    let text = match store.call(NOW_MS, call).expect("answered") {
+    let text = match store.call(NOW_MS, call).outcome().expect("answered") {
         Body::Shared(text) => text.to_string(),
         Body::Owned(text) => text,
         Body::Static(text) => text.to_owned(),
@@ -52,7 +52,7 @@ fn call(store: &EmbeddedStore, call: StoreCall) -> Value {
 
 /// Runs a transaction; gives the results of its operations, or `None` if it failed.
 fn transact(store: &EmbeddedStore, operations: Vec<StoreOperation>) -> Option<Vec<Value>> {
-    let Ok(Body::Owned(text)) = store.call(NOW_MS, StoreCall::Transaction { operations }) else {
+    let Ok(Body::Owned(text)) = store.call(NOW_MS, StoreCall::Transaction { operations }).outcome() else {
         return None;
     };
     let results = parse(&text);
