@@ -22,7 +22,7 @@ pub struct Exchange {
     /// The machine under test.
     pub connection: Connection,
     /// The store; `None` = every call is answered with a record of 200 bytes.
-    store: Option<EmbeddedStore>,
+    store: Option<Arc<EmbeddedStore>>,
     shared: Solitary,
     body: Arc<str>,
 }
@@ -115,7 +115,7 @@ impl Exchange {
             match effect {
                 Effect::Store { token, call } => {
                     let outcome = match &self.store {
-                        Some(store) => store.call(NOW.unix_ms, call),
+                        Some(store) => store.call(NOW.unix_ms, call).outcome(),
                         None => Ok(Body::Shared(Arc::clone(&self.body))),
                     };
                     self.connection.reply(NOW, &self.shared, token, outcome);
