@@ -36,27 +36,46 @@ value() {
     printf '%s\n' "$2" | tr ' ' '\n' | sed -n "s/^$1=//p" | tail -n 1
 }
 
+# start FOLDER: starts the server with the configuration in the folder and sets `child` and `port`.
+start() {
+    : >"$1/ready"
+    "$server" --config "$1/config.json" --host 127.0.0.1 --port 0 --ready-line >"$1/ready" 2>"$1/log" &
+    child=$!
+    port= tries=0
+    while [ -z "$port" ]; do
+        kill -0 "$child" 2>/dev/null || { cat "$1/log" >&2; exit 1; }
+        [ "$tries" -lt 100 ] || { echo "durability.sh: server not ready after 10 s" >&2; exit 1; }
+        sleep 0.1
+        tries=$((tries + 1))
+        port=$(sed -n 's/^READY //p' "$1/ready")
+    done
+}
+
+# load FOLDER [flags]: transfers, with the result in the folder.
+load() {
+    folder=$1
+    shift
+    "$target/release/noex-load" throughput --url "ws://127.0.0.1:$port/" --op transfer "$@" >"$folder/out" || {
+        cat "$folder/out" "$folder/log" >&2
+        exit 1
+    }
+}
+
 # row NAME CONFIG CONNECTIONS WINDOW: one server, one load, one line.
 row() {
     name=$1 connections=$3 window=$4
     folder=$(mktemp -d -p "$work")
     printf '%s' "$2" | sed "s#FOLDER#$folder#" >"$folder/config.json"
-    : >"$folder/ready"
-    "$server" --config "$folder/config.json" --host 127.0.0.1 --port 0 --ready-line >"$folder/ready" 2>"$folder/log" &
-    child=$!
-    port= tries=0
-    while [ -z "$port" ]; do
-        kill -0 "$child" 2>/dev/null || { cat "$folder/log" >&2; exit 1; }
-        [ "$tries" -lt 100 ] || { echo "durability.sh: server not ready after 10 s" >&2; exit 1; }
-        sleep 0.1
-        tries=$((tries + 1))
-        port=$(sed -n 's/^READY //p' "$folder/ready")
-    done
-    "$target/release/noex-load" throughput --url "ws://127.0.0.1:$port/" --op transfer --connections "$connections" \
-        --window "$window" --seconds "$secs" --runs "$runs" --pid "$child" >"$folder/out" || {
-        cat "$folder/out" "$folder/log" >&2
-        exit 1
-    }
+    start "$folder"
+    bare=
+    if [ "$name" != memory ]; then
+        # The records are made in a run of their own, so that the journal's totals are those of the transfers.
+        load "$folder" --seconds 0.1 --warmup 0.1 --runs 1
+        stop_child
+        start "$folder"
+        bare=--no-setup
+    fi
+    load "$folder" --connections "$connections" --window "$window" --seconds "$secs" --runs "$runs" $bare
     stop_child
     median=$(sed -n 's/^median: //p' "$folder/out")
     totals=$(sed -n '/journal closed/p' "$folder/log" | tail -n 1)
@@ -82,8 +101,8 @@ db='"persistence":"sqlite","db":"FOLDER/noex.db"'
 for shape in "64 40" "1 1"; do
     # shellcheck disable=SC2086
     {
-        row sync "{$db,\"store\":{\"durability\":\"sync\"}}" $shape
-        row interval "{$db,\"store\":{\"durability\":\"interval\"}}" $shape
+        row sync "{$db,\"store\":{\"durability\":\"sync\",\"autoDefine\":true}}" $shape
+        row interval "{$db,\"store\":{\"durability\":\"interval\",\"autoDefine\":true}}" $shape
         row memory "{}" $shape
     }
 done

@@ -5,6 +5,7 @@ use crate::records::{Numbers, records};
 use noex_bench::error::LoadError;
 use noex_bench::flags::Flags;
 use noex_bench::histogram::Histogram;
+use noex_bench::process;
 use noex_sqlite::{Durability, Options, SqliteImage, SqliteJournal, open};
 use noex_store::{Image, Journal, JournalEntry, Record};
 use std::path::{Path, PathBuf};
@@ -49,16 +50,23 @@ fn fill(journal: &SqliteJournal, records: &[Arc<Record>]) -> Result<(), LoadErro
     Ok(())
 }
 
-/// Repeats `work` for a while and gives the times it took.
-fn repeat(time: Duration, mut work: impl FnMut() -> Result<(), LoadError>) -> Result<Histogram, LoadError> {
+/// How long a group took, and how much of the processor in all.
+struct Cost {
+    times: Histogram,
+    cpu_seconds: f64,
+}
+
+/// Repeats `work` for a while.
+fn repeat(time: Duration, mut work: impl FnMut() -> Result<(), LoadError>) -> Result<Cost, LoadError> {
     let mut times = Histogram::default();
+    let cpu = process::own_cpu_seconds();
     let start = Instant::now();
     while start.elapsed() < time || times.len() < 20 {
         let begin = Instant::now();
         work()?;
         times.record(u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX), 1);
     }
-    Ok(times)
+    Ok(Cost { times, cpu_seconds: process::own_cpu_seconds() - cpu })
 }
 
 pub(crate) fn run(parser: &mut lexopt::Parser) -> Result<(), LoadError> {
@@ -73,7 +81,10 @@ pub(crate) fn run(parser: &mut lexopt::Parser) -> Result<(), LoadError> {
         "random updates of {count} records of {} bytes, us per group",
         all.first().map_or(0, |r| r.json().len())
     );
-    println!("{:<10} {:>6} {:>10} {:>10} {:>10} {:>12}", "", "group", "median", "p99", "max", "records/s");
+    println!(
+        "{:<10} {:>6} {:>10} {:>10} {:>10} {:>12} {:>14}",
+        "", "group", "median", "p99", "max", "records/s", "cpu us/record"
+    );
     let floor = filled_floor(&folder, &all)?;
     for group in GROUPS {
         report("SQLite", group, &repeat_floor(&floor, &versions, group, time)?);
@@ -115,7 +126,7 @@ fn repeat_floor(
     versions: &[Vec<Arc<Record>>; 2],
     group: usize,
     time: Duration,
-) -> Result<Histogram, LoadError> {
+) -> Result<Cost, LoadError> {
     let (mut numbers, mut turn) = (Numbers(1), 0);
     repeat(time, || {
         turn += 1;
@@ -135,19 +146,21 @@ pub(crate) fn floor(parser: &mut lexopt::Parser) -> Result<(), LoadError> {
     let versions = [records(count, "y")?, records(count, "z")?];
     let floor = filled_floor(&folder, versions.first().map_or(&[], Vec::as_slice))?;
     let begin = Instant::now();
-    let times = repeat_floor(&floor, &versions, group, time)?;
+    let Cost { times, .. } = repeat_floor(&floor, &versions, group, time)?;
     let rate = (times.len() * group as u64) as f64 / begin.elapsed().as_secs_f64();
     println!("floor: group={group} records_per_s={rate:.0} p50_us={:.0}", times.quantile_us(0.5));
     Ok(())
 }
 
-fn report(name: &str, group: usize, times: &Histogram) {
+fn report(name: &str, group: usize, Cost { times, cpu_seconds }: &Cost) {
     let median = times.quantile_us(0.5);
+    let records = times.len() as f64 * group as f64;
     println!(
-        "{name:<10} {group:>6} {median:>10.0} {:>10.0} {:>10.0} {:>12.0}",
+        "{name:<10} {group:>6} {median:>10.0} {:>10.0} {:>10.0} {:>12.0} {:>14.2}",
         times.quantile_us(0.99),
         times.max() as f64 / 1000.0,
         group as f64 / median * 1e6,
+        cpu_seconds * 1e6 / records,
     );
 }
 
