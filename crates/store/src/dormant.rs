@@ -92,7 +92,9 @@ impl Store {
     /// One text per bucket or query that cannot be woken; it stays asleep.
     pub fn revive(&mut self) -> Result<(), Vec<String>> {
         let mut problems = Vec::new();
-        let mut names: Vec<_> = self.dormant.buckets.values().map(|d| (d.id, d.name.clone())).collect();
+        // What was imported without a definition waits for one.
+        let known = self.dormant.buckets.values().filter(|dormant| !dormant.source.is_empty());
+        let mut names: Vec<_> = known.map(|dormant| (dormant.id, dormant.name.clone())).collect();
         names.sort();
         for (_, name) in names {
             let Some(dormant) = self.dormant.buckets.remove(&name) else { continue };
@@ -122,10 +124,10 @@ impl Store {
     }
 
     /// Tells what in a new definition of a sleeping bucket is more than an addition of fields or indexes or a change
-    /// of the time to live; `None` if nothing is, or if no such bucket is asleep.
+    /// of the time to live; `None` if nothing is, or if no such bucket is asleep, or with a definition that is not known.
     #[must_use]
     pub fn incompatibility(&self, name: &str, config: &Object) -> Option<String> {
-        let old = &self.dormant.buckets.get(name)?.source;
+        let old = &self.dormant.buckets.get(name).filter(|dormant| !dormant.source.is_empty())?.source;
         let empty = Object::new();
         let schema = |source: &'_ Object| source.get("schema").and_then(Value::as_object).cloned();
         let (old_fields, new_fields) = (schema(old).unwrap_or_default(), schema(config).unwrap_or(empty));

@@ -4,8 +4,8 @@ use crate::history::{BUCKETS, Config, QUERIES, call, definition, execute, pick};
 use crate::model::Call;
 use crate::support::{Counting, EPOCH_MS, object, options};
 use noex_store::{
-    Answer, EndReason, JournalEntry, Journaling, MemoryImage, ReadRequest, Store, StoreOptions, Subscribed,
-    SubscriberId,
+    Answer, EndReason, Image, JournalEntry, Journaling, MemoryImage, ReadRequest, Store, StoreOptions,
+    Subscribed, SubscriberId,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -461,6 +461,22 @@ fn what_is_revived_can_be_defined_once_more() {
     store.settle(store.journal_position());
     assert_eq!(store.take_ended(), [(SubscriberId(1), EndReason::QueryUndefined)]);
     assert_eq!(store.insert(3, "people", object("{}")).unwrap().key().as_number(), Some(4.0));
+}
+
+/// Data that was imported without definitions is kept for whoever defines it, also where others are revived.
+#[test]
+fn a_bucket_without_a_known_definition_sleeps_until_it_is_defined() {
+    let mut image = image();
+    let bucket = image.buckets().unwrap()[0].id;
+    let unknown = JournalEntry::BucketDefined { bucket, name: "people".into(), definition: "{}".into() };
+    image.apply(&[vec![unknown]]).unwrap();
+    let mut store = store(true, Journaling::Undoable);
+    store.restore(&mut image, &mut |_| {}).unwrap();
+    assert_eq!(store.incompatibility("people", &object(PEOPLE)), None);
+    store.revive().unwrap();
+    assert!(store.bucket_stats("people").is_none(), "still asleep");
+    store.define_bucket(2, "people", &object(PEOPLE)).unwrap();
+    assert_eq!(store.bucket_stats("people").unwrap().record_count, 3);
 }
 
 #[test]
