@@ -6,10 +6,10 @@ use crate::{
     refusals::{Place, of_store_error},
     ticket::{Reply, Ticket, TicketState},
 };
-use noex_core::{Aggregate, Body, EndReason, Refusal, StoreCall, StoreOperation, SubId, Update};
+use noex_core::{Aggregate, Body, EndReason, Refusal, ResultMode, StoreCall, StoreOperation, SubId, Update};
 use noex_json::{CompactString, Object, Value, write_string};
 use noex_store::{
-    Answer, Commit, Evaluation, JournalError, Operation, OperationResult, PreparedRead, Published,
+    Answer, Commit, Delta, Evaluation, JournalError, Operation, OperationResult, PreparedRead, Published,
     ReadRequest, Record, Store, StoreError, StoreOptions, Subscribed, SubscriberId, ViewState,
     query::Function,
 };
@@ -45,6 +45,7 @@ pub trait StoreBackend: Send + Sync {
         subscription: SubId,
         query: &str,
         params: Option<&Value>,
+        mode: ResultMode,
         sink: &dyn PushSink,
     ) -> Reply<Update, ()>;
 
@@ -273,8 +274,11 @@ impl EmbeddedStore {
         sink: &dyn PushSink,
     ) -> ViewState {
         let evaluated = evaluation.run();
-        let Published { state, changed, .. } = self.store.lock().publish(evaluated);
-        let changed = changed.into_iter().map(|(SubscriberId(id), state)| (SubId(id), update(state)));
+        let Published { state, changed, delta } = self.store.lock().publish(evaluated);
+        let delta = delta.map(|Delta { from, changes, .. }| noex_core::Delta { from, changes });
+        let changed = changed.into_iter().map(|(SubscriberId(id), state)| {
+            (SubId(id), Update { version: state.version, data: state.result, delta: delta.clone() })
+        });
         let Some(ticket) = ticket else {
             changed.for_each(|(subscription, update)| sink.result(subscription, update));
             return state;
@@ -472,12 +476,16 @@ impl StoreBackend for EmbeddedStore {
         subscription: SubId,
         query: &str,
         params: Option<&Value>,
+        mode: ResultMode,
         sink: &dyn PushSink,
     ) -> Reply<Update, ()> {
         let id = SubscriberId(subscription.0);
         let (subscribed, ticket) = {
             let mut store = self.store.lock();
             let subscribed = store.subscribe(now_ms, query, params, id);
+            if mode == ResultMode::Delta && subscribed.is_ok() {
+                store.follow_changes(id);
+            }
             self.after_change(&mut store);
             let ticket = self.gate.as_ref().and_then(|gate| {
                 let bucket = store.query_bucket(query).and_then(|bucket| store.unsettled(bucket));
@@ -486,10 +494,11 @@ impl StoreBackend for EmbeddedStore {
             (subscribed, ticket)
         };
         let outcome = subscribed.map_err(|error| self.refusal(&error)).map(|subscribed| {
-            update(match subscribed {
+            let state = match subscribed {
                 Subscribed::Ready(state) => state,
                 Subscribed::Evaluate(evaluation) => self.evaluate(evaluation, ticket.as_ref(), sink),
-            })
+            };
+            Update::whole(state.version, state.result)
         });
         Reply::resting_on(ticket, outcome, None)
     }
@@ -556,10 +565,6 @@ impl StoreBackend for EmbeddedStore {
     fn ticket(&self) -> Option<Arc<Ticket>> {
         self.gate.as_ref()?.ticket(self.store.lock().unsettled_any())
     }
-}
-
-fn update(state: ViewState) -> Update {
-    Update::whole(state.version, state.result)
 }
 
 /// `{"name":…,"<what>":true}`.

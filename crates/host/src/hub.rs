@@ -18,8 +18,8 @@ use crate::{
     ticket::{Reply, Ticket, not_stored},
 };
 use noex_core::{
-    AuthMode, Body, EndReason, Instant, Now, Operation, ProceduresCall, Refusal, RulesCall, ServerCall,
-    Session, SubId, Update,
+    AuthMode, Body, EndReason, Instant, Now, Operation, ProceduresCall, Refusal, ResultMode, RulesCall,
+    ServerCall, Session, SubId, Update,
 };
 use noex_json::{Object, Value};
 use noex_procedures::Limits as ProcedureLimits;
@@ -264,9 +264,10 @@ impl Hub {
         subscription: SubId,
         query: &str,
         params: Option<&Value>,
+        mode: ResultMode,
     ) -> Reply<Update, ()> {
         self.routes.insert(subscription, Arc::clone(entry));
-        let reply = self.store.subscribe(now.unix_ms, subscription, query, params, &*self.routes);
+        let reply = self.store.subscribe(now.unix_ms, subscription, query, params, mode, &*self.routes);
         if matches!(&reply, Reply::Now(Err(_)) | Reply::When { outcome: Err(_), .. }) {
             self.routes.remove(subscription);
         }

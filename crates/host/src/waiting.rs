@@ -130,8 +130,8 @@ impl<S, T: crate::Timer> Drive<S, T> {
     ) {
         let hub = Arc::clone(&self.hub);
         let reply = match (&source, &self.member) {
-            (Source::Query { query, params, .. }, Some(member)) => {
-                hub.subscribe(now, &member.entry, subscription, query, params.as_ref())
+            (Source::Query { query, params, mode }, Some(member)) => {
+                hub.subscribe(now, &member.entry, subscription, query, params.as_ref(), *mode)
             }
             (Source::Events { pattern }, Some(member)) => {
                 Reply::Now(hub.subscribe_events(&member.entry, subscription, pattern))

@@ -7,6 +7,7 @@ mod abuse;
 mod attacks;
 mod auth;
 mod client;
+mod deltas;
 mod duplex;
 mod durability;
 mod handshake;

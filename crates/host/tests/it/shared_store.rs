@@ -2,7 +2,7 @@
 
 use noex_host::{
     EmbeddedStore, PushSink, StoreBackend, SubId,
-    core::{Body, EndReason, StoreCall, Update},
+    core::{Body, EndReason, ResultMode, StoreCall, Update},
 };
 use noex_json::{Object, Value};
 use std::{
@@ -124,7 +124,7 @@ fn work(
             let which = usize::try_from(round + me).unwrap_or(0) % QUERIES.len();
             let params = params(round % 3);
             let initial = store
-                .subscribe(NOW_MS, subscription, QUERIES[which].0, Some(&params), screen)
+                .subscribe(NOW_MS, subscription, QUERIES[which].0, Some(&params), ResultMode::Full, screen)
                 .outcome()
                 .expect("subscribed");
             screen.show(subscription, initial);
@@ -143,8 +143,10 @@ fn work(
 /// The result of a query now, by a subscription of its own on an idle store.
 fn evaluate(store: &EmbeddedStore, probe: SubId, query: &str, owner: u64) -> Update {
     let fresh = Screen::default();
-    let update =
-        store.subscribe(NOW_MS, probe, query, Some(&params(owner)), &fresh).outcome().expect("subscribed");
+    let update = store
+        .subscribe(NOW_MS, probe, query, Some(&params(owner)), ResultMode::Full, &fresh)
+        .outcome()
+        .expect("subscribed");
     store.unsubscribe(probe);
     update
 }
@@ -245,8 +247,11 @@ impl PushSink for Meddler<'_> {
                 .outcome()
                 .expect("inserted");
             let newcomer = SubId(1_000 + left);
-            let initial =
-                self.store.subscribe(NOW_MS, newcomer, "sum", None, self).outcome().expect("subscribed");
+            let initial = self
+                .store
+                .subscribe(NOW_MS, newcomer, "sum", None, ResultMode::Full, self)
+                .outcome()
+                .expect("subscribed");
             self.late.show(newcomer, initial);
             while self.store.flush(NOW_MS, self) {}
         }
@@ -276,7 +281,10 @@ fn changes_in_the_midst_of_a_delivery_are_not_lost() {
         };
         for (id, (query, _)) in (1..).zip(QUERIES) {
             let params = params(1);
-            store.subscribe(NOW_MS, SubId(id), query, Some(&params), &meddler).outcome().expect("subscribed");
+            store
+                .subscribe(NOW_MS, SubId(id), query, Some(&params), ResultMode::Full, &meddler)
+                .outcome()
+                .expect("subscribed");
         }
         meddler.writes_left.store(writes, Ordering::Relaxed);
         let data = object(r#"{"id":"first","owner":1,"n":100}"#);
@@ -308,7 +316,7 @@ fn a_state_delivered_late_never_has_a_new_version() {
                 for round in 0..500_u64 {
                     let subscription = SubId(me * 10_000 + round + 1);
                     let initial = store
-                        .subscribe(NOW_MS, subscription, "sum", None, delivered)
+                        .subscribe(NOW_MS, subscription, "sum", None, ResultMode::Full, delivered)
                         .outcome()
                         .expect("subscribed");
                     let data = object(&format!(r#"{{"id":"{me}-{round}","n":1}}"#));

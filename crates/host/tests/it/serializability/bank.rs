@@ -3,7 +3,7 @@
 use super::{Dice, NOW_MS, Pushes, THREADS, call, member, object, parse, store, transact};
 use noex_host::{
     EmbeddedStore, StoreBackend, SubId,
-    core::{Aggregate, StoreCall, StoreOperation},
+    core::{Aggregate, ResultMode, StoreCall, StoreOperation},
     store::Operation,
 };
 use noex_json::Value;
@@ -106,7 +106,10 @@ fn the_total_never_varies_in_any_read_or_push() {
     let (store, pushes, done) = (bank(), Pushes::default(), AtomicBool::new(false));
     let queries = ["all", "sum", "rich", "poor"];
     for (id, query) in (1..).zip(queries) {
-        store.subscribe(NOW_MS, SubId(id), query, None, &pushes).outcome().expect("subscribed");
+        store
+            .subscribe(NOW_MS, SubId(id), query, None, ResultMode::Full, &pushes)
+            .outcome()
+            .expect("subscribed");
     }
     thread::scope(|scope| {
         let writers: Vec<_> = (0..THREADS)

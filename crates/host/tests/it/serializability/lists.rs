@@ -7,7 +7,7 @@ use super::{
 };
 use noex_host::{
     EmbeddedStore, StoreBackend, SubId,
-    core::{StoreCall, StoreOperation},
+    core::{ResultMode, StoreCall, StoreOperation},
 };
 use noex_json::Value;
 use std::{
@@ -96,7 +96,10 @@ fn check_run(seed: u64) {
     let (store, pushes) = (store("lists", schema, &queries), Pushes::default());
     let (clock, elements) = (AtomicU64::new(0), AtomicU64::new(1));
     for (id, query) in [(1, "all"), (2, "one")] {
-        store.subscribe(NOW_MS, SubId(id), query, None, &pushes).outcome().expect("subscribed");
+        store
+            .subscribe(NOW_MS, SubId(id), query, None, ResultMode::Full, &pushes)
+            .outcome()
+            .expect("subscribed");
     }
     let mut history: Vec<Transaction> = thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)
