@@ -109,6 +109,8 @@ pub(crate) struct Client {
     /// The network takes everything at once.
     pub(crate) is_near: bool,
     pub(crate) answers: VecDeque<Value>,
+    /// Records of the log that it knows to be there, since the world last asked.
+    pub(crate) logged: Vec<String>,
     pub(crate) keys: u64,
     pending: VecDeque<Pending>,
     reader: Reader,
@@ -146,6 +148,7 @@ impl Client {
             host: 0,
             is_near: false,
             answers: VecDeque::new(),
+            logged: Vec::new(),
             keys: 0,
             pending: VecDeque::new(),
             reader: Reader::default(),
@@ -390,6 +393,7 @@ impl Client {
             return watch.take_event(&value["data"]);
         }
         watch.take_state(value.get("data"), true, witness.history.as_ref())?;
+        self.logged.append(&mut watch.shown("log"));
         // The result of a change precedes what it causes.
         for record in value["data"].as_array().into_iter().flatten() {
             let own = |pending: &Pending| {

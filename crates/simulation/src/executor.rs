@@ -61,6 +61,13 @@ impl Executor {
         TaskId(id)
     }
 
+    /// Drops all tasks, as the death of the process does.
+    pub(crate) fn clear(&mut self) {
+        for task in &mut self.tasks {
+            task.future = None;
+        }
+    }
+
     pub(crate) fn is_done(&self, TaskId(id): TaskId) -> bool {
         self.tasks.get(id).is_none_or(|task| task.future.is_none())
     }

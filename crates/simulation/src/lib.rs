@@ -11,6 +11,7 @@ mod behaviour;
 mod charges;
 mod client;
 mod clock;
+mod disk;
 mod embedder;
 mod executor;
 mod frame;
@@ -43,6 +44,10 @@ pub struct Outcome {
     pub messages: u64,
     /// How often the world was at rest and its state was compared.
     pub rests: u64,
+    /// How often the process died and came back.
+    pub crashes: u64,
+    /// How often the disk failed to keep a group.
+    pub disk_failures: u64,
     /// Hash of everything that clients sent and received, and when.
     pub trace_hash: u64,
     /// The violated invariant and the last lines of the trace.
@@ -69,6 +74,8 @@ pub fn run(seed: u64, span: Duration) -> Outcome {
         simulated: Duration::from_micros(world.clock.mono().as_micros()),
         messages: world.witness.trace.messages,
         rests: world.rests,
+        crashes: world.crashes,
+        disk_failures: world.disk_failures(),
         trace_hash: world.witness.trace.hash(),
         failure: lived.err().map(|violation| Failure { violation, trace: world.witness.trace.tail() }),
     }

@@ -1,6 +1,6 @@
 //! What a seed chooses beside the traffic: configuration, tokens, rights.
 
-use crate::{clock::Clock, random::Random};
+use crate::{clock::Clock, disk::Wear, random::Random};
 use futures::future::poll_fn;
 use noex_host::{
     AuthFailure, Authenticator, ConnectionConfig, Options, RulesOptions, Session, StaticTokens, Timer,
@@ -167,6 +167,8 @@ pub(crate) struct Plan {
     pub(crate) think_ms: u64,
     /// The embedder acts this often.
     pub(crate) embedder_ms: Option<u64>,
+    /// Where data is kept, if it is.
+    pub(crate) wear: Option<Wear>,
     /// All clients leave before the stop.
     pub(crate) stop_empty: bool,
 }
@@ -213,6 +215,10 @@ impl Plan {
             grace: Duration::from_millis(*random.pick(&[0, 0, 500, 5_000])),
             think_ms: *random.pick(&[150, 600, 2_000, 5_000]),
             embedder_ms: *random.pick(&[None, Some(400), Some(3_000)]),
+            wear: random.chance(60).then(|| Wear {
+                delay_ms: *random.pick(&[0, 2, 20, 200]),
+                failures_percent: *random.pick(&[0, 0, 3, 25]),
+            }),
             stop_empty: random.chance(30),
         }
     }

@@ -55,6 +55,14 @@ impl Watch {
         }
     }
 
+    /// The keys of records that it shows of a bucket.
+    pub(crate) fn shown(&self, of: &str) -> Vec<String> {
+        let concerns = matches!(&self.subject, Subject::Query { bucket, .. } if bucket == of);
+        let records = self.last.as_ref().filter(|_| concerns).and_then(Value::as_array);
+        let key = |record: &Value| record["id"].as_str().map(str::to_owned);
+        records.into_iter().flatten().filter_map(key).collect()
+    }
+
     /// Takes the initial state or a later one.
     pub(crate) fn take_state(
         &mut self,

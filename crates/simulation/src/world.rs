@@ -5,6 +5,7 @@ use crate::{
     charges::Charges,
     client::{Ask, Client, Habits, Stage},
     clock::Clock,
+    disk::Disk,
     embedder,
     executor::{Executor, TaskId},
     history::History,
@@ -15,7 +16,12 @@ use crate::{
     watch::Subject,
     witness::Witness,
 };
-use noex_host::{Hub, Instant, core::Shared, run_deadlines, serve, stop};
+use noex_host::{
+    Hub, Instant, Options, Persistence,
+    core::Shared,
+    run_deadlines, serve, stop,
+    store::{Image, Journal},
+};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -35,11 +41,53 @@ const ADDRESSES: u64 = 10;
 /// The clients' part of a stop's duration that is not configured.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// Starts a server over what the disk holds, and the history of its store, unless its rule engine follows that.
+fn start(
+    plan: &Plan,
+    disk: Option<&Disk>,
+    clock: &Clock,
+    executor: &mut Executor,
+    random: &mut Random,
+) -> (Arc<Hub>, Option<History>) {
+    let persistence = disk.zip(plan.wear).map(|(disk, wear)| {
+        executor.spawn(disk.clone().run(clock.clone(), random.fork(), wear));
+        Persistence::new(Arc::new(disk.clone()) as Arc<dyn Journal>, Box::new(disk.image()))
+    });
+    let options = Options { persistence, ..plan.options.clone() };
+    let hub = Hub::new(options, clock.now()).expect("the definitions are good");
+    // Where the rule engine follows the store, the commits are its own.
+    let history = plan.options.rules.as_ref().is_none_or(|rules| !rules.store_events).then(|| {
+        hub.with_store(clock.now(), |store| store.set_keep_commits(true));
+        History::default()
+    });
+    let (task_hub, timer) = (Arc::clone(&hub), clock.timer());
+    executor.spawn(async move { run_deadlines(&task_hub, timer).await });
+    (hub, history)
+}
+
+/// All records that a disk holds, by bucket.
+fn records_of(disk: &Disk) -> BTreeMap<String, Vec<Value>> {
+    let mut image = disk.image();
+    let mut buckets = BTreeMap::new();
+    for bucket in image.buckets().unwrap_or_default() {
+        let mut records = Vec::new();
+        let read = image.records(bucket.id, &mut |_, text| {
+            records.push(serde_json::from_str(text).unwrap_or_default());
+            Ok(())
+        });
+        debug_assert!(read.is_ok(), "the bucket is there");
+        buckets.insert(bucket.name, records);
+    }
+    buckets
+}
+
 pub(crate) struct World {
     pub(crate) clock: Clock,
     pub(crate) witness: Witness,
     executor: Executor,
     hub: Arc<Hub>,
+    /// What outlives the process.
+    disk: Option<Disk>,
     plan: Plan,
     /// The first one is the observer: it does nothing by itself, and sees everything.
     clients: Vec<Client>,
@@ -49,6 +97,7 @@ pub(crate) struct World {
     embedder_at: Instant,
     embedded: u64,
     pub(crate) rests: u64,
+    pub(crate) crashes: u64,
 }
 
 impl World {
@@ -56,20 +105,15 @@ impl World {
         let clock = Clock::default();
         let mut random = Random::new(seed);
         let plan = Plan::random(&mut random, &clock);
-        let hub = Hub::new(plan.options.clone(), clock.now()).expect("the definitions are good");
-        // Where the rule engine follows the store, the commits are its own.
-        let history = plan.options.rules.as_ref().is_none_or(|rules| !rules.store_events).then(|| {
-            hub.with_store(clock.now(), |store| store.set_keep_commits(true));
-            History::default()
-        });
+        let disk = plan.wear.map(|_| Disk::default());
         let mut executor = Executor::default();
-        let (task_hub, timer) = (Arc::clone(&hub), clock.timer());
-        executor.spawn(async move { run_deadlines(&task_hub, timer).await });
+        let (hub, history) = start(&plan, disk.as_ref(), &clock, &mut executor, &mut random);
         Self {
             clock,
             witness: Witness { trace: Trace::default(), history, charges: Charges::default() },
             executor,
             hub,
+            disk,
             plan,
             clients: Vec::new(),
             random,
@@ -78,6 +122,7 @@ impl World {
             embedder_at: Instant::default(),
             embedded: 0,
             rests: 0,
+            crashes: 0,
         }
     }
 
@@ -104,6 +149,9 @@ impl World {
             // Some of the users may come back.
             for token in TOKENS.iter().filter(|_| self.random.chance(30)) {
                 self.hub.unrevoke(self.clock.now(), token.user);
+            }
+            if self.random.chance(50) {
+                self.crash()?;
             }
         }
         // Until nothing expires any more.
@@ -189,10 +237,60 @@ impl World {
                         .map_err(|problem| format!("client {serial}: {problem}"))?;
                 }
             }
+            self.check_kept()?;
             if !progress {
                 return Ok(());
             }
         }
+    }
+
+    /// What clients know to be there is kept, and what is kept makes sense.
+    fn check_kept(&mut self) -> Result<(), String> {
+        let Some(disk) = &self.disk else { return Ok(()) };
+        for client in &mut self.clients {
+            if let Some(key) = client.logged.drain(..).find(|key| !disk.has_logged(key)) {
+                return Err(format!("client {} knows of {key}, which is not kept", client.serial));
+            }
+        }
+        disk.violation().map_or(Ok(()), Err)
+    }
+
+    /// How often the disk failed to keep a group.
+    pub(crate) fn disk_failures(&self) -> u64 {
+        self.disk.as_ref().map_or(0, Disk::failures)
+    }
+
+    /// Ends the process without a word and starts it again over what the disk holds.
+    fn crash(&mut self) -> Result<(), String> {
+        let Some(disk) = &self.disk else { return Ok(()) };
+        self.witness.trace.note(self.clock.mono(), 0, "crash", "");
+        self.crashes += 1;
+        let disk = disk.survivor();
+        for client in &mut self.clients {
+            client.link = None;
+            client.stage = Stage::Gone;
+            client.act_at = self.clock.mono() + Duration::from_millis(client.random.between(1, 2_000));
+        }
+        self.executor.clear();
+        let before = records_of(&disk);
+        let (hub, _) = start(&self.plan, Some(&disk), &self.clock, &mut self.executor, &mut self.random);
+        // A history begins with an empty store.
+        (self.hub, self.disk, self.witness.history) = (hub, Some(disk), None);
+        self.witness.charges = Charges::default();
+        let observer = self.connect(Quality::perfect(), Habits { pieces: 1, ..Habits::default() });
+        self.clients[0] = observer;
+        self.clients[0].host = 200;
+        self.run_for(Duration::from_millis(1), false)?;
+        let truth = self.truth()?;
+        // Records of `brief` may expire meanwhile, and `temp` sleeps until it is defined again.
+        for name in BUCKETS.iter().map(|(name, _)| *name).filter(|name| *name != "brief") {
+            if truth.get(name) != before.get(name) {
+                let (now, then) = (truth.get(name), before.get(name));
+                return Err(format!("after a crash {name} is {now:?}, but {then:?} was kept"));
+            }
+        }
+        self.rests += 1;
+        Ok(())
     }
 
     /// Notes what the store has become.
@@ -279,10 +377,11 @@ impl World {
 
     /// Nothing is under way, and all that was asked is answered.
     fn is_quiet(&self) -> bool {
-        self.clients.iter().all(|client| {
-            client.link.as_ref().is_none_or(|link| link.next_arrival().is_none())
-                && (!Self::is_sound(client) || client.unanswered() == 0)
-        })
+        self.disk.as_ref().is_none_or(Disk::is_idle)
+            && self.clients.iter().all(|client| {
+                client.link.as_ref().is_none_or(|link| link.next_arrival().is_none())
+                    && (!Self::is_sound(client) || client.unanswered() == 0)
+            })
     }
 
     /// Lets everybody read until all is said, and compares what clients know with what is true.
@@ -309,7 +408,9 @@ impl World {
         self.check_counts()?;
         // Before anybody's question makes the store look.
         let past_ms = self.clock.now().unix_ms.saturating_sub(EXPIRY_LATE_MS);
-        for client in self.clients.iter().filter(|client| Self::is_sound(client)) {
+        // While nothing can be kept, nothing expires.
+        let expires = self.plan.wear.is_none_or(|wear| wear.failures_percent == 0);
+        for client in self.clients.iter().filter(|client| expires && Self::is_sound(client)) {
             if let Some((id, _)) = client.watches.iter().find(|(_, watch)| watch.shows_expired(past_ms)) {
                 return Err(format!("client {} is left with an expired record ({id})", client.serial));
             }
@@ -354,7 +455,9 @@ impl World {
                     }
                 }
                 match self.clients[0].answers.pop_front() {
-                    Some(answer) if answer["code"] != "RATE_LIMITED" => {
+                    Some(answer)
+                        if answer["code"] != "RATE_LIMITED" && answer["code"] != "INTERNAL_ERROR" =>
+                    {
                         answers.push(answer);
                         break;
                     }
@@ -422,7 +525,8 @@ impl World {
             (0..self.clients.len()).filter(|place| Self::is_sound(&self.clients[*place])).collect();
         let task: TaskId = self.executor.spawn(async move { stop(&hub, grace, timer).await });
         let acting = !grace.is_zero() && self.random.chance(50);
-        let bound = grace + DRAIN + self.plan.options.connection.close_timeout;
+        // Once for the requests, once for the journal.
+        let bound = grace + DRAIN * 2 + self.plan.options.connection.close_timeout;
         self.run_for(bound, acting)?;
         if !self.executor.is_done(task) {
             return Err(format!("the stop takes longer than {bound:?}"));

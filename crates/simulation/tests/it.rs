@@ -7,13 +7,17 @@ use std::time::Duration;
 
 #[test]
 fn twenty_seeds_keep_every_invariant() {
+    let (mut crashes, mut disk_failures) = (0, 0);
     for seed in 0..20 {
         let outcome = run(seed, Duration::from_secs(8));
         if let Some(failure) = outcome.failure {
             panic!("seed {seed}: {}\n{}", failure.violation, failure.trace.join("\n"));
         }
         assert!(outcome.messages > 0 && outcome.rests > 0, "seed {seed} does nothing");
+        crashes += outcome.crashes;
+        disk_failures += outcome.disk_failures;
     }
+    assert!(crashes > 5 && disk_failures > 20, "{crashes} crashes, {disk_failures} failures of the disk");
 }
 
 #[test]

@@ -71,7 +71,9 @@ impl Client {
             }
             return Err(format!("forbidden, but it is not: {:?} as {:?}", pending.ask, self.session));
         }
-        if code == Some("INTERNAL_ERROR") {
+        let not_stored = value["message"] == "Write could not be stored; nothing was changed"
+            && plan.wear.is_some_and(|wear| wear.failures_percent > 0);
+        if code == Some("INTERNAL_ERROR") && !not_stored {
             return Err(format!("an internal error: {value}"));
         }
         if matches!(pending.ask, Ask::Observe) {
@@ -185,6 +187,7 @@ impl Client {
                 let mut watch = Watch::new(subject, pending.sent, history);
                 if matches!(watch.subject, Subject::Query { .. }) {
                     watch.take_state(data.get("data"), false, history)?;
+                    self.logged.append(&mut watch.shown("log"));
                 }
                 if self.watches.insert(id, watch).is_some() {
                     return Err(format!("an id is used again: {data}"));
@@ -194,6 +197,7 @@ impl Client {
                 self.watches.remove(&id);
             }
             Ask::Observe => self.answers.push_back(data.clone()),
+            Ask::Insert { bucket, key } if bucket == "log" => self.logged.push(key),
             Ask::Insert { .. } | Ask::Emit { .. } | Ask::Call { .. } | Ask::Anything => {}
         }
         Ok(())
