@@ -227,16 +227,19 @@ impl<'a> Parser<'a> {
         Self { text, bytes: text.as_bytes(), at: 0 }
     }
 
+    #[inline]
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
+    #[inline]
     fn next(&mut self) -> Option<u8> {
         let byte = self.peek()?;
         self.at += 1;
         Some(byte)
     }
 
+    #[inline]
     fn expect(&mut self, byte: u8) -> Result<(), ParseError> {
         if self.next() == Some(byte) { Ok(()) } else { Err(ParseError::Syntax) }
     }
@@ -248,12 +251,22 @@ impl<'a> Parser<'a> {
         }
     }
 
+    #[inline]
     fn slice(&self, from: usize, to: usize) -> &'a str {
         self.text.get(from..to).unwrap_or_default()
     }
 
-    /// Validates one value without recursion and gives its nesting depth (0 for a scalar).
+    /// Validates the value that begins here and gives its nesting depth (0 for a scalar).
     fn skip_value(&mut self) -> Result<usize, ParseError> {
+        match self.peek().ok_or(ParseError::Syntax)? {
+            b'"' => self.skip_string().map(|_| 0),
+            b'{' | b'[' => self.skip_container(),
+            _ => self.skip_scalar().map(|()| 0),
+        }
+    }
+
+    /// Validates an array or object without recursion.
+    fn skip_container(&mut self) -> Result<usize, ParseError> {
         let mut open = Open::default();
         let mut depth = 0;
         loop {
