@@ -24,7 +24,7 @@ names=$("$count" 2>&1 | sed -n 's/^WORK: //p' || true)
 {
     echo '# Instructions per operation'
     echo
-    echo 'Counted with callgrind: the same on every machine with the same compiler, unlike time. `floor` is serde_json'
+    echo 'Counted with callgrind: with one compiler the same everywhere within a percent (hash seeds are random), unlike time. `floor` is serde_json'
     echo 'reading the envelope of a `store.get`. `core-*` is the connection machine alone, the others include the store'
     echo '(10,000 records of 200 bytes, one index). `core-push-100` is one result to 100 connections.'
     echo 'Regenerate with `benches/instructions.sh`; the works are in `benches/src/bin/noex-count.rs`.'
