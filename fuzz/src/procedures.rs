@@ -304,8 +304,12 @@ fn definition(input: &mut Input<'_>) -> String {
         ));
     }
     let text = format!("{{{}}}", members.join(","));
-    // Something that must not be there.
-    if input.rarely(8) { text.replacen("\"a\"", &input.json(&NAMES, 1), 1) } else { text }
+    if !input.rarely(8) {
+        return text;
+    }
+    // Something that must not be there; where a key stood it may be no JSON.
+    let odd = text.replacen("\"a\"", &input.json(&NAMES, 1), 1);
+    if parse(&odd, 128).is_ok() { odd } else { text }
 }
 
 fn steps(input: &mut Input<'_>, depth: usize) -> String {

@@ -6,10 +6,10 @@ use super::{
 };
 use crate::input::Input;
 use noex_core::{
-    AuthMode, AuthToken, Body, CloseReason, Code, Config, Connection, Denied, Effect, EndReason, Frame,
-    HeartbeatConfig, Instant, LimitKey, Message, Now, OpToken, Peer, PermissionRule, Permissions, RateLimit,
-    RateLimited, RateLimiter, Refusal, RefusalVerdict, Session, Shared, Source, SubId, SubscribeToken,
-    TokenMode, Update,
+    AuthMode, AuthToken, Body, CloseReason, Code, Config, Connection, Delta, Denied, Effect, EndReason,
+    Frame, HeartbeatConfig, Instant, LimitKey, Message, Now, OpToken, Peer, PermissionRule, Permissions,
+    RateLimit, RateLimited, RateLimiter, Refusal, RefusalVerdict, ResultMode, Session, Shared, Source, SubId,
+    SubscribeToken, TokenMode, Update,
 };
 use std::{
     cell::{Cell, RefCell},
@@ -213,9 +213,11 @@ impl Bench {
             32..=35 => {
                 let (number, version) = (input.below(6) as u64, input.below(6) as u64);
                 let data = input.pick(&["1", "2", ""]);
-                let update = Update::whole(version, Some(data.into()).filter(|_| !data.is_empty()));
+                let from = if input.flag() { Some(input.below(5) as u64) } else { None };
+                let mut update = Update::whole(version, Some(data.into()).filter(|_| !data.is_empty()));
+                update.delta = from.map(|from| Delta { from, changes: from.to_string().into() });
                 let delivery = self.connection.push_result(SubId(number), update);
-                assert_eq!(delivery, self.model.push_result(number, version, data));
+                assert_eq!(delivery, self.model.push_result(number, version, data, from));
             }
             36 | 37 => {
                 let (number, event) = (input.below(6) as u64, input.pick(&["{}", "7"]));
@@ -429,7 +431,11 @@ fn frame_text(frame: Frame) -> String {
         "welcome" => format!("welcome {}", json["requiresAuth"]),
         "result" => format!("result {} {data}", json["id"]),
         "error" => format!("error {} {}", json["id"], member("code")),
-        "push" if member("channel") == "subscription" => format!("push {subscription} {data}"),
+        "push" if member("channel") == "subscription" => match (json.get("delta"), json.get("version")) {
+            (Some(changes), _) => format!("delta {subscription} {changes}"),
+            (None, Some(version)) => format!("push {subscription} v{version} {data}"),
+            (None, None) => format!("push {subscription} {data}"),
+        },
         "push" => format!("event {subscription} {data}"),
         "system" => match member("event").as_str() {
             "subscription_closed" => format!("ended {subscription} {}", member("reason")),
@@ -459,7 +465,10 @@ fn effect_text(effect: Effect) -> (String, Option<Parked>) {
             (call_text("server", &format!("{call:?}")), Some(Parked::Call(token)))
         }
         Effect::Subscribe { token, subscription, source } => {
-            let (Source::Query { query: watched, .. } | Source::Events { pattern: watched }) = source;
+            let watched = match source {
+                Source::Query { query, mode: ResultMode::Delta, .. } => format!("{query} delta"),
+                Source::Query { query: watched, .. } | Source::Events { pattern: watched } => watched,
+            };
             (
                 format!("subscribe {} {watched}", subscription.0),
                 Some(Parked::Subscribe(token, subscription.0)),

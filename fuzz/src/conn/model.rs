@@ -90,8 +90,16 @@ struct Subscription {
 
 #[derive(Debug)]
 enum Stream {
-    Results { sent: Option<(u64, String)>, latest: Option<(u64, String)> },
+    Results { deltas: bool, sent: Option<State>, latest: Option<State> },
     Events { kept: VecDeque<String>, dropped: u64 },
+}
+
+/// A state of a result; with the version that its changes start from, if they are known.
+#[derive(Debug)]
+struct State {
+    version: u64,
+    data: String,
+    from: Option<u64>,
 }
 
 /// Plain list of times of one key.
@@ -245,16 +253,17 @@ impl Model {
         let family = name.split('.').next().unwrap_or_default();
         match (family, &self.rules.auth) {
             ("rules", _) if !self.rules.rules => return self.error(request, "RULES_NOT_AVAILABLE"),
-            ("identity" | "audit", _) | ("auth", None) => return self.error(request, "UNKNOWN_OPERATION"),
+            ("identity" | "audit" | "procedures", _) | ("auth", None) => {
+                return self.error(request, "UNKNOWN_OPERATION");
+            }
             _ => {}
         }
         if name.ends_with("nope") || name == "ping" {
             return self.error(request, "UNKNOWN_OPERATION");
         }
-        if name == "server.revokeSession" {
-            // There is nobody to revoke without logins; with them, the field is missing.
-            let code = if self.rules.auth.is_none() { "UNKNOWN_OPERATION" } else { "VALIDATION_ERROR" };
-            return self.error(request, code);
+        // There is nobody to revoke without logins.
+        if name.contains("revoke") && self.rules.auth.is_none() {
+            return self.error(request, "UNKNOWN_OPERATION");
         }
         self.dispatch(request, name);
     }
@@ -269,6 +278,7 @@ impl Model {
         }
         let resource = match name {
             "store.stats" | "store.purgeTtl" => "*",
+            _ if name.starts_with("server.") => "*",
             _ => request.field.unwrap_or("*"),
         };
         let tier = request.tier();
@@ -300,7 +310,7 @@ impl Model {
             || match role {
                 "admin" => true,
                 "reader" => match name {
-                    "store.unsubscribe" => true,
+                    "store.unsubscribe" | "store.snapshot" => true,
                     "rules.subscribe" => resource.starts_with("order."),
                     // The query, or the bucket that it reads.
                     "store.subscribe" => matches!(resource, "qa" | "qb"),
@@ -335,6 +345,7 @@ impl Model {
                 self.answer(request.id, format!("result {} {shown}", request.id));
             }
             "store.subscribe" | "rules.subscribe" => self.subscribe(request, name, field),
+            "store.snapshot" => self.snapshot(request, field),
             "store.unsubscribe" | "rules.unsubscribe" => self.unsubscribe(request, name, field),
             "store.dropBucket" | "store.defineQuery" | "store.undefineQuery" => {
                 self.open(request, format!("{name} {field}"), Some(Barrier::Definition));

@@ -85,9 +85,11 @@ pub(super) struct Request {
     pub(super) id: usize,
     pub(super) kind: Kind,
     pub(super) field: Option<&'static str>,
+    /// Of a subscription to a query; `None` = it is missing.
+    pub(super) mode: Option<&'static str>,
 }
 
-const NAMES: [&str; 34] = [
+const NAMES: [&str; 40] = [
     "auth.login",
     "auth.login",
     "auth.login",
@@ -98,6 +100,8 @@ const NAMES: [&str; 34] = [
     "server.stats",
     "server.connections",
     "server.revokeSession",
+    "server.revokeSessions",
+    "server.unrevoke",
     "store.get",
     "store.get",
     "store.all",
@@ -112,6 +116,8 @@ const NAMES: [&str; 34] = [
     "store.subscribe",
     "store.subscribe",
     "store.unsubscribe",
+    "store.snapshot",
+    "store.snapshot",
     "rules.subscribe",
     "rules.subscribe",
     "rules.unsubscribe",
@@ -120,6 +126,8 @@ const NAMES: [&str; 34] = [
     "rules.nope",
     "identity.login",
     "identity.whoami",
+    "audit.query",
+    "procedures.call",
     "ping",
     "nope",
 ];
@@ -137,7 +145,9 @@ impl Request {
             Kind::NotJson | Kind::Incomplete | Kind::Pong | Kind::BadPong => &[],
         };
         let field = if choices.is_empty() || input.rarely(16) { None } else { Some(input.pick(choices)) };
-        Self { id, kind, field }
+        let watches = matches!(kind, Kind::Operation("store.subscribe"));
+        let mode = if watches { input.perhaps(&["delta", "delta", "full", "half"]) } else { None };
+        Self { id, kind, field, mode }
     }
 
     /// The message.
@@ -154,7 +164,8 @@ impl Request {
                 let field = self.field.map_or_else(String::new, |value| {
                     format!(",\"{}\":\"{value}\"{}", fields(name).0, rest(name))
                 });
-                format!("{{\"id\":{id},\"type\":\"{name}\"{field}}}")
+                let mode = self.mode.map_or_else(String::new, |mode| format!(",\"mode\":\"{mode}\""));
+                format!("{{\"id\":{id},\"type\":\"{name}\"{field}{mode}}}")
             }
         }
     }
@@ -191,7 +202,10 @@ fn fields(name: &str) -> (&'static str, &'static [&'static str]) {
         "store.subscribe" => ("query", &["qa", "qb", "missing"]),
         "rules.subscribe" => ("pattern", &["order.*", "*"]),
         "rules.emit" => ("topic", &["order.new", "stock"]),
-        "store.unsubscribe" | "rules.unsubscribe" => {
+        "server.revokeSession" | "server.unrevoke" => ("userId", &["reader", "u"]),
+        "server.revokeSessions" => ("role", &["reader", "r"]),
+        "procedures.call" => ("name", &["p"]),
+        "store.unsubscribe" | "store.snapshot" | "rules.unsubscribe" => {
             ("subscriptionId", &["sub-1", "sub-2", "sub-3", "sub-4", "sub-01"])
         }
         _ => ("", &[]),

@@ -1,6 +1,6 @@
 //! Answers: their order, logins, and what a session permits.
 
-use super::{Model, Phase, Slot, Stream, Verdict, Who, shown};
+use super::{Model, Phase, Slot, State, Stream, Verdict, Who, shown};
 use noex_core::Tier;
 
 impl Model {
@@ -60,14 +60,18 @@ impl Model {
             self.after_replies.remove(&subscription);
             return self.fill(number, Err("NOT_FOUND"), None);
         };
-        if let Some(Stream::Results { sent, latest }) =
+        let mut told = String::new();
+        if let Some(Stream::Results { deltas, sent, latest }) =
             self.live.get_mut(&subscription).map(|live| &mut live.stream)
         {
-            latest.take_if(|latest| latest.0 <= version);
-            *sent = Some((version, data.to_owned()));
+            latest.take_if(|latest| latest.version <= version);
+            *sent = Some(State { version, data: data.to_owned(), from: None });
+            if *deltas {
+                told = format!(",\"version\":{version}");
+            }
         }
         let member = if data.is_empty() { String::new() } else { format!(",\"data\":{data}") };
-        let shown = format!("{{\"subscriptionId\":\"sub-{subscription}\"{member}}}");
+        let shown = format!("{{\"subscriptionId\":\"sub-{subscription}\"{told}{member}}}");
         self.fill(number, Ok(shown), Some(subscription));
     }
 

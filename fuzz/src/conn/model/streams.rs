@@ -1,6 +1,6 @@
 //! Subscriptions: their places, what they are told, and their end.
 
-use super::{Model, Stream, Subscription};
+use super::{Model, State, Stream, Subscription};
 use crate::conn::requests::Request;
 use noex_core::Delivery;
 use std::collections::VecDeque;
@@ -14,21 +14,35 @@ impl Model {
         if self.subscriptions_full() {
             return self.error(request, "RATE_LIMITED");
         }
+        if request.mode == Some("half") {
+            return self.error(request, "VALIDATION_ERROR");
+        }
+        let deltas = request.mode == Some("delta");
         self.last_subscription += 1;
         let stream = if name == "store.subscribe" {
-            Stream::Results { sent: None, latest: None }
+            Stream::Results { deltas, sent: None, latest: None }
         } else {
             Stream::Events { kept: VecDeque::new(), dropped: 0 }
         };
         self.live.insert(self.last_subscription, Subscription { watched, known: false, ended: None, stream });
-        self.open(request, format!("subscribe {} {watched}", self.last_subscription), None);
+        let mode = if deltas { " delta" } else { "" };
+        self.open(request, format!("subscribe {} {watched}{mode}", self.last_subscription), None);
+    }
+
+    /// What the subscriber has been told, or will have been told when the answer comes.
+    pub(super) fn snapshot(&mut self, request: &Request, field: &str) {
+        let live = self.live.get(&number_of(field)).map(|live| &live.stream);
+        if let Some(Stream::Results { sent: Some(State { version, data, .. }), .. }) = live {
+            let member = if data.is_empty() { String::new() } else { format!(",\"data\":{data}") };
+            let text = format!("result {} {{\"version\":{version}{member}}}", request.id);
+            self.answer(request.id, text);
+        } else {
+            self.error(request, "NOT_FOUND");
+        }
     }
 
     pub(super) fn unsubscribe(&mut self, request: &Request, name: &str, field: &str) {
-        let number: u64 = match field {
-            "sub-01" => 0,
-            _ => field.trim_start_matches("sub-").parse().unwrap_or_default(),
-        };
+        let number = number_of(field);
         let results = name == "store.unsubscribe";
         let live = self.live.get(&number);
         let found = if live.is_some_and(|live| matches!(live.stream, Stream::Results { .. }) == results) {
@@ -68,15 +82,21 @@ impl Model {
         self.slots.iter().any(|slot| slot.reply.is_some())
     }
 
-    pub(in crate::conn) fn push_result(&mut self, number: u64, version: u64, data: &str) -> Delivery {
+    pub(in crate::conn) fn push_result(
+        &mut self,
+        number: u64,
+        version: u64,
+        data: &str,
+        from: Option<u64>,
+    ) -> Delivery {
         let waits = self.reply_waits();
         let works = self.works();
         let Some(live) = self.live.get_mut(&number).filter(|_| works) else { return Delivery::Unknown };
-        let Stream::Results { sent, latest } = &mut live.stream else { return Delivery::Unknown };
-        if sent.iter().chain(latest.iter()).any(|(known, _)| *known >= version) {
+        let Stream::Results { sent, latest, .. } = &mut live.stream else { return Delivery::Unknown };
+        if sent.iter().chain(latest.iter()).any(|known| known.version >= version) {
             return Delivery::Unchanged;
         }
-        *latest = Some((version, data.to_owned()));
+        *latest = Some(State { version, data: data.to_owned(), from });
         if !live.known {
             return Delivery::Deferred;
         }
@@ -90,14 +110,17 @@ impl Model {
     /// Tells whether there was something new.
     pub(super) fn show_latest(&mut self, number: u64) -> bool {
         let Some(live) = self.live.get_mut(&number) else { return false };
-        let Stream::Results { sent, latest } = &mut live.stream else { return false };
-        let Some((version, data)) = latest.take() else { return false };
-        let new = sent.as_ref().is_none_or(|(_, known)| *known != data);
-        *sent = Some((version, data.clone()));
-        if new {
-            self.say(format!("push {number} {data}").trim_end());
-        }
-        new
+        let Stream::Results { deltas, sent, latest } = &mut live.stream else { return false };
+        let Some(State { version, data, from }) = latest.take() else { return false };
+        let known = sent.replace(State { version, data: data.clone(), from: None });
+        let told = match from.filter(|from| known.as_ref().is_some_and(|known| known.version == *from)) {
+            _ if !*deltas && known.is_some_and(|known| known.data == data) => return false,
+            _ if !*deltas => format!("push {number} {data}"),
+            Some(from) => format!("delta {number} {from}"),
+            None => format!("push {number} v{version} {data}"),
+        };
+        self.say(told.trim_end());
+        true
     }
 
     pub(in crate::conn) fn push_event(&mut self, number: u64, event: &str) -> Delivery {
@@ -146,5 +169,13 @@ impl Model {
                 }
             }
         }
+    }
+}
+
+/// The number in an id; 0 = there is no such id.
+fn number_of(id: &str) -> u64 {
+    match id {
+        "sub-01" => 0,
+        _ => id.trim_start_matches("sub-").parse().unwrap_or_default(),
     }
 }
