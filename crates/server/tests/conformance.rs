@@ -12,42 +12,21 @@ fn command() -> ServerCommand {
     ])
 }
 
-#[test]
-fn smoke() {
-    assert_group("smoke", command());
+macro_rules! groups {
+    ($($name:ident)*) => {
+        $(#[test] fn $name() { assert_group(stringify!($name), command()); })*
+
+        #[test]
+        fn no_group_is_left_out() {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../conformance/scenarios");
+            let mut names: Vec<String> = std::fs::read_dir(folder)
+                .expect("readable")
+                .map(|entry| entry.expect("readable").file_name().into_string().expect("UTF-8"))
+                .collect();
+            names.sort();
+            assert_eq!(names, [$(stringify!($name)),*]);
+        }
+    };
 }
 
-#[test]
-fn connection() {
-    assert_group("connection", command());
-}
-
-#[test]
-fn store() {
-    assert_group("store", command());
-}
-
-#[test]
-fn rules() {
-    assert_group("rules", command());
-}
-
-#[test]
-fn identity() {
-    assert_group("identity", command());
-}
-
-#[test]
-fn audit() {
-    assert_group("audit", command());
-}
-
-#[test]
-fn revocation() {
-    assert_group("revocation", command());
-}
-
-#[test]
-fn extensions() {
-    assert_group("extensions", command());
-}
+groups! { audit connection extensions identity procedures revocation rules smoke store }

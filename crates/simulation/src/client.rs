@@ -73,6 +73,11 @@ pub(crate) enum Stage {
     Gone,
 }
 
+/// A link on which nothing but heartbeats was seen for so long has nothing else under way.
+const CALM: Duration = Duration::from_secs(1);
+/// A heartbeat's frame is not longer.
+const HEARTBEAT_BYTES_MAX: usize = 64;
+
 /// Habits of a client.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Habits {
@@ -93,6 +98,8 @@ pub(crate) struct Client {
     pub(crate) reading: bool,
     pub(crate) resume_at: Option<Instant>,
     pub(crate) act_at: Instant,
+    /// Has sent or received something else than a heartbeat, for the last time.
+    pub(crate) stirred_at: Instant,
     /// Has sent something after which nothing it sends counts.
     pub(crate) spoiled: bool,
     /// Has been reading all the time.
@@ -138,6 +145,7 @@ impl Client {
             reading: true,
             resume_at: None,
             act_at: now,
+            stirred_at: now,
             spoiled: false,
             attentive: true,
             close_code: None,
@@ -170,8 +178,19 @@ impl Client {
         self.pending.len()
     }
 
+    /// Nothing is under way, unless it is a heartbeat. These may never pause on all links at once.
+    pub(crate) fn is_calm(&self, now: Instant) -> bool {
+        let is_empty = self.link.as_ref().is_none_or(|link| link.next_arrival().is_none());
+        is_empty || (self.stirred_at + CALM <= now && self.reader.partial() <= HEARTBEAT_BYTES_MAX)
+    }
+
     /// Sends one frame.
     pub(crate) fn send(&mut self, now: Instant, trace: &mut Trace, first: u8, payload: &[u8]) {
+        self.stirred_at = now;
+        self.send_frame(now, trace, first, payload);
+    }
+
+    fn send_frame(&mut self, now: Instant, trace: &mut Trace, first: u8, payload: &[u8]) {
         let mut bytes = Vec::with_capacity(payload.len() + 14);
         let mask = u32::try_from(self.random.bits() >> 32).unwrap_or(0);
         frame::write(&mut bytes, first, mask, payload);
@@ -228,6 +247,9 @@ impl Client {
         let ended = link.is_at_end();
         self.reader.feed(&bytes);
         while let Some(item) = self.reader.next()? {
+            if !matches!(&item, Item::Text(text) if text.starts_with(r#"{"type":"ping""#)) {
+                self.stirred_at = now;
+            }
             witness.trace.messages += 1;
             match &item {
                 Item::Text(text) => witness.trace.note(now, self.serial, "<-", text),
@@ -340,7 +362,7 @@ impl Client {
                 self.ping_delay = Duration::from_millis((EPOCH_MS + now.as_millis()).saturating_sub(sent_ms));
                 if !self.habits.ignores_pings && !self.spoiled {
                     let pong = format!(r#"{{"type":"pong","timestamp":{}}}"#, value["timestamp"]);
-                    self.send(now, &mut witness.trace, frame::TEXT, pong.as_bytes());
+                    self.send_frame(now, &mut witness.trace, frame::TEXT, pong.as_bytes());
                 }
             }
             _ => return Err(format!("a {kind} in the stage {:?}", self.stage)),

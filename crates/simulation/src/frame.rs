@@ -54,6 +54,11 @@ impl Reader {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// Bytes of an item that is not whole yet.
+    pub(crate) fn partial(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
     /// Gives the next whole item.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ mod history;
 mod link;
 mod plan;
 mod random;
+mod rights;
 mod trace;
 mod watch;
 mod witness;
@@ -27,6 +28,7 @@ mod world;
 pub use clock::{Clock, VirtualTimer};
 pub use random::Random;
 
+use rights::Realm;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     time::Duration,
@@ -78,5 +80,21 @@ pub fn run(seed: u64, span: Duration) -> Outcome {
         disk_failures: world.disk_failures(),
         trace_hash: world.witness.trace.hash(),
         failure: lived.err().map(|violation| Failure { violation, trace: world.witness.trace.tail() }),
+    }
+}
+
+/// Simulates one server with built-in identity, whose users' rights change, for `span` of virtual time.
+#[must_use]
+pub fn run_rights(seed: u64, span: Duration) -> Outcome {
+    let mut realm = Realm::new(seed);
+    let lived = catch_unwind(AssertUnwindSafe(|| realm.live(span)))
+        .unwrap_or_else(|_| Err("a panic outside of a connection".to_owned()));
+    Outcome {
+        seed,
+        simulated: Duration::from_micros(realm.clock.mono().as_micros()),
+        messages: realm.trace.messages,
+        rests: realm.rests,
+        trace_hash: realm.trace.hash(),
+        failure: lived.err().map(|violation| Failure { violation, trace: realm.trace.tail() }),
     }
 }

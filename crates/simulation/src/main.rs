@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use noex_simulation::run;
+use noex_simulation::{run, run_rights};
 use std::{env, process::ExitCode, time::Duration};
 
 struct Campaign {
@@ -14,19 +14,30 @@ struct Campaign {
     /// Stop at the first seed that fails.
     first: bool,
     verbose: bool,
+    /// Change rights instead of everything else.
+    rights: bool,
 }
 
-const USAGE: &str = "usage: noex-simulation [--seeds N] [--from S] [--minutes M] [--twice] [--first] [-v]
+const USAGE: &str =
+    "usage: noex-simulation [--seeds N] [--from S] [--minutes M] [--twice] [--first] [--rights] [-v]
   --seeds N    number of seeds (100)
   --from S     first seed (0)
   --minutes M  busy virtual time per seed, at most 60 (1)
   --twice      run each seed again and compare the traces
   --first      stop at the first seed that fails
+  --rights     rights of built-in identity change, and nothing else disturbs
   -v           print each seed's trace hash";
 
 fn campaign() -> Option<Campaign> {
-    let mut campaign =
-        Campaign { seeds: 100, from: 0, minutes: 1.0, twice: false, first: false, verbose: false };
+    let mut campaign = Campaign {
+        seeds: 100,
+        from: 0,
+        minutes: 1.0,
+        twice: false,
+        first: false,
+        verbose: false,
+        rights: false,
+    };
     let mut args = env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
@@ -35,6 +46,7 @@ fn campaign() -> Option<Campaign> {
             "--minutes" => campaign.minutes = args.next()?.parse().ok()?,
             "--twice" => campaign.twice = true,
             "--first" => campaign.first = true,
+            "--rights" => campaign.rights = true,
             "-v" => campaign.verbose = true,
             _ => return None,
         }
@@ -48,6 +60,7 @@ fn main() -> ExitCode {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
+    let run = if campaign.rights { run_rights } else { run };
     let span = Duration::from_secs_f64(campaign.minutes * 60.0);
     let (mut seeds, mut simulated, mut messages, mut rests, mut failed) = (0_u64, Duration::ZERO, 0, 0, 0);
     for seed in campaign.from..campaign.from.saturating_add(campaign.seeds) {

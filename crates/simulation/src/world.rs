@@ -377,17 +377,19 @@ impl World {
 
     /// Nothing is under way, and all that was asked is answered.
     fn is_quiet(&self) -> bool {
+        let now = self.clock.mono();
         self.disk.as_ref().is_none_or(Disk::is_idle)
-            && self.clients.iter().all(|client| {
-                client.link.as_ref().is_none_or(|link| link.next_arrival().is_none())
-                    && (!Self::is_sound(client) || client.unanswered() == 0)
-            })
+            && self
+                .clients
+                .iter()
+                .all(|client| client.is_calm(now) && (!Self::is_sound(client) || client.unanswered() == 0))
     }
 
     /// Lets everybody read until all is said, and compares what clients know with what is true.
     fn rest(&mut self, is_last: bool) -> Result<(), String> {
         self.witness.trace.note(self.clock.mono(), 0, "rest", "");
         for place in 0..self.clients.len() {
+            self.clients[place].stirred_at = self.clock.mono();
             if !self.clients[place].spoiled {
                 self.resume(place)?;
             }
@@ -399,7 +401,10 @@ impl World {
                 let who: Vec<String> = self
                     .clients
                     .iter()
-                    .filter(|client| Self::is_sound(client) && client.unanswered() > 0)
+                    .filter(|client| {
+                        (Self::is_sound(client) && client.unanswered() > 0)
+                            || !client.is_calm(self.clock.mono())
+                    })
                     .map(|client| format!("c{}: {} unanswered", client.serial, client.unanswered()))
                     .collect();
                 return Err(format!("the world does not come to rest: {who:?}"));

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use noex_simulation::run;
+use noex_simulation::{run, run_rights};
 use std::time::Duration;
 
 #[test]
@@ -26,4 +26,18 @@ fn a_seed_repeats_to_the_byte() {
         let span = Duration::from_secs(6);
         assert_eq!(run(seed, span), run(seed, span));
     }
+}
+
+#[test]
+fn rights_that_end_are_heeded_in_the_order_of_commits() {
+    for seed in 0..10 {
+        let span = Duration::from_secs(20);
+        let outcome = run_rights(seed, span);
+        if let Some(failure) = outcome.failure {
+            panic!("seed {seed}: {}\n{}", failure.violation, failure.trace.join("\n"));
+        }
+        assert!(outcome.messages > 200 && outcome.rests > 0, "seed {seed} does nothing");
+    }
+    let span = Duration::from_secs(10);
+    assert_eq!(run_rights(1, span), run_rights(1, span));
 }
