@@ -94,6 +94,8 @@ pub fn run_rights(seed: u64, span: Duration) -> Outcome {
         simulated: Duration::from_micros(realm.clock.mono().as_micros()),
         messages: realm.trace.messages,
         rests: realm.rests,
+        crashes: 0,
+        disk_failures: 0,
         trace_hash: realm.trace.hash(),
         failure: lived.err().map(|violation| Failure { violation, trace: realm.trace.tail() }),
     }
