@@ -82,7 +82,7 @@ pub(crate) struct Transaction<'a> {
 pub(crate) struct Outcome {
     pub(crate) changes: Vec<Change>,
     /// Buckets whose counters may have moved.
-    pub(crate) touched: Vec<BucketId>,
+    pub(crate) touched: SmallVec<[BucketId; 4]>,
     pub(crate) ignored_restrictions: u64,
 }
 
