@@ -6,7 +6,7 @@ use noex_core::{CloseReason, EndReason, SubId, Update};
 use std::{future::poll_fn, task::Poll};
 
 fn update(version: u64) -> Update {
-    Update { version, data: None }
+    Update::whole(version, None)
 }
 
 #[test]
