@@ -185,11 +185,12 @@ impl Log {
         views.fold(false, |found, (_, view)| view.forget(subscriber) || found)
     }
 
-    /// The first commit that is not settled.
+    /// The first commit that is not settled. One that only used up a counter value has no number of its own.
     pub(crate) fn first_unsettled_lsn(&self) -> Option<u64> {
         self.undo.iter().find_map(|(_, undo)| match undo {
-            Undo::Commit { lsn, .. } => Some(*lsn),
-            Undo::BucketDefined { .. }
+            Undo::Commit { lsn, steps, .. } if !steps.is_empty() => Some(*lsn),
+            Undo::Commit { .. }
+            | Undo::BucketDefined { .. }
             | Undo::BucketTakenOver { .. }
             | Undo::BucketUpdated { .. }
             | Undo::BucketDropped { .. }

@@ -513,3 +513,24 @@ fn while_expiry_is_suspended_nothing_goes() {
     store.suspend_expiry(false);
     assert!(store.get(20, "people", &1.0.into()).unwrap().is_none());
 }
+
+/// A failed insert uses up a number and is no commit: undoing it concerns no commit either.
+#[test]
+fn a_commit_that_is_kept_is_told_whatever_fails_after_it() {
+    for undone in [false, true] {
+        let mut store = store(false, Journaling::Undoable);
+        let numbered = r#"{"key":"id","schema":{"id":{"type":"number","generated":"autoincrement"},
+            "name":{"type":"string","required":true}}}"#;
+        store.define_bucket(EPOCH_MS, "people", &object(numbered)).unwrap();
+        store.insert(EPOCH_MS, "people", object(r#"{"name":"Ada"}"#)).unwrap();
+        store.settle(store.journal_position());
+        let position = store.journal_position();
+        store.insert(EPOCH_MS, "people", object("{}")).unwrap_err();
+        assert!(store.journal_position() > position, "the number is noted");
+        if undone {
+            store.undo_unsettled();
+        }
+        let told: Vec<u64> = store.take_commits().iter().map(|commit| commit.lsn).collect();
+        assert_eq!(told, [1], "undone: {undone}");
+    }
+}
