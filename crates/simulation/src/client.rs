@@ -73,9 +73,9 @@ pub(crate) enum Stage {
     Gone,
 }
 
-/// A link on which nothing but heartbeats was seen for so long has nothing else under way.
+/// A link on which nothing but heartbeats was seen for so long has no short request or close frame under way.
 const CALM: Duration = Duration::from_secs(1);
-/// A heartbeat's frame is not longer.
+/// A heartbeat's frame is not longer, and every push is.
 const HEARTBEAT_BYTES_MAX: usize = 64;
 
 /// Habits of a client.
@@ -180,8 +180,11 @@ impl Client {
 
     /// Nothing is under way, unless it is a heartbeat. These may never pause on all links at once.
     pub(crate) fn is_calm(&self, now: Instant) -> bool {
-        let is_empty = self.link.as_ref().is_none_or(|link| link.next_arrival().is_none());
-        is_empty || (self.stirred_at + CALM <= now && self.reader.partial() <= HEARTBEAT_BYTES_MAX)
+        let Some(link) = self.link.as_ref().filter(|link| link.next_arrival().is_some()) else { return true };
+        let (to_server, to_client) = link.under_way();
+        self.stirred_at + CALM <= now
+            && to_server <= HEARTBEAT_BYTES_MAX
+            && to_client + self.reader.partial() <= HEARTBEAT_BYTES_MAX
     }
 
     /// Sends one frame.

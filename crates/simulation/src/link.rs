@@ -253,6 +253,12 @@ impl ClientEnd {
         self.0.borrow().consumed
     }
 
+    /// Bytes under way to the server, and to the client.
+    pub(crate) fn under_way(&self) -> (usize, usize) {
+        let link = self.0.borrow();
+        (link.to_server.flying_bytes, link.to_client.flying_bytes)
+    }
+
     /// The moment at which something arrives next, at either end.
     pub(crate) fn next_arrival(&self) -> Option<Instant> {
         let link = self.0.borrow();
