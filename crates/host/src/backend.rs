@@ -13,7 +13,7 @@ use noex_store::{
     ReadRequest, Record, Store, StoreError, StoreOptions, Subscribed, SubscriberId, ViewState,
     query::Function,
 };
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::{
     fmt,
     sync::{
@@ -138,6 +138,16 @@ impl EmbeddedStore {
         (outcome, ticket)
     }
 
+    /// Has all that is done while the guard lives be kept or undone as a whole; see [`Gate::whole`].
+    pub(crate) fn whole(&self) -> Option<MutexGuard<'_, ()>> {
+        self.gate.as_ref().map(Gate::whole)
+    }
+
+    /// Refuses a write that could neither be kept nor undone.
+    pub(crate) fn admit(&self) -> Result<(), Refusal> {
+        self.gate.as_ref().map_or(Ok(()), Gate::admit)
+    }
+
     /// Takes the changes made since the last call, if they are kept.
     pub(crate) fn take_commits(&self) -> Vec<Commit> {
         self.store.lock().take_commits()
@@ -163,7 +173,7 @@ impl EmbeddedStore {
         change: impl FnOnce(&mut Store) -> Result<T, StoreError>,
         body: impl FnOnce(T) -> Body,
     ) -> Answered {
-        if let Some(Err(refusal)) = self.gate.as_ref().map(Gate::admit) {
+        if let Err(refusal) = self.admit() {
             return (Err(refusal), None);
         }
         let (outcome, ticket) = self.write(change);
@@ -224,7 +234,7 @@ impl EmbeddedStore {
                 StoreOperation::Insert { .. } | StoreOperation::Update { .. } | StoreOperation::Delete { .. }
             )
         });
-        if writes && let Some(Err(refusal)) = self.gate.as_ref().map(Gate::admit) {
+        if writes && let Err(refusal) = self.admit() {
             return (Err(refusal), None);
         }
         let operations = operations.into_iter().map(operation).collect();
@@ -316,6 +326,7 @@ impl EmbeddedStore {
     fn settled(&self, outcome: Result<(), JournalError>) {
         let Some(gate) = &self.gate else { return };
         let settled = {
+            let _whole = gate.whole();
             let mut store = self.store.lock();
             let settled = gate.settle(&mut store, outcome);
             self.note_change(&mut store);

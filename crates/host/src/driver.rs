@@ -347,14 +347,13 @@ where
             }
             Ok(Known::Login(token, answer)) => self.reply_login(now, token, answer),
             Ok(Known::Identity(token, working, Ok(result))) => {
-                let failures = self.hub.journal_failures();
                 let progress = self.member.as_ref().map(|member| {
                     self.executed = true;
                     self.hub.resume_identity(now, &member.entry, working.rest, result)
                 });
-                self.take_progress(now, token, failures, progress);
+                self.take_progress(now, token, progress);
             }
-            Ok(Known::Identity(token, _, Err(_))) => self.take_progress(now, token, 0, None),
+            Ok(Known::Identity(token, _, Err(_))) => self.take_progress(now, token, None),
         }
         self.execute_effects(now);
         true
@@ -518,12 +517,11 @@ impl<S, T: Timer> Drive<S, T> {
             Effect::Identity { token, call } => {
                 self.executed = true;
                 let session = self.connection.session().cloned();
-                let failures = self.hub.journal_failures();
                 let progress = self
                     .member
                     .as_ref()
                     .map(|member| self.hub.call_identity(now, &member.entry, session.as_deref(), call));
-                self.take_progress(now, token, failures, progress);
+                self.take_progress(now, token, progress);
             }
             Effect::Server { token, call } => {
                 let answer = self.hub.answer(now, call);
@@ -601,12 +599,12 @@ impl<S, T: Timer> Drive<S, T> {
     }
 
     /// Answers a call of the identity, or has it wait.
-    fn take_progress(&mut self, now: Now, token: IdentityToken, failures: u64, progress: Option<Progress>) {
+    fn take_progress(&mut self, now: Now, token: IdentityToken, progress: Option<Progress>) {
         let hub = Arc::clone(&self.hub);
         match progress {
             Some(Progress::Working(working)) => self.awaited = Some(Awaited::Identity { token, working }),
-            Some(Progress::Done(outcome, change)) => {
-                self.answer_identity_once_kept(now, token, failures, outcome, change);
+            Some(Progress::Done(outcome, change, ticket)) => {
+                self.answer_identity_once_kept(now, token, outcome, change, ticket);
             }
             None => {
                 let outcome = Err(Refusal::internal());

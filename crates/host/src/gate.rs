@@ -13,7 +13,9 @@
 //! Where commits are acknowledged before they are kept (`interval`, `none`), there is nothing to hold and nothing can be
 //! undone: entries are *owed* until the journal takes them, and while it does not, writes are refused. What the start
 //! itself defines is owed in any mode.
-//! Lock order: store, gate, ticket.
+//! What takes the store's lock more than once but must be kept as a whole holds [`Gate::whole`] meanwhile: no group begins
+//! or ends then, so that all of it is in one group, and none of it is undone before the rest is done.
+//! Lock order: whole, store, gate, ticket.
 
 use crate::{
     alarm::Alarm,
@@ -23,7 +25,7 @@ use crate::{
 use futures::task::AtomicWaker;
 use noex_core::{Refusal, SubId};
 use noex_store::{Journal, JournalEntry, JournalError, Store, SubscriberId};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::{
     fmt,
     sync::{
@@ -72,6 +74,8 @@ pub(crate) struct Gate {
     sink: Arc<dyn PushSink + Send + Sync>,
     durability: Durability,
     groups: Mutex<Groups>,
+    /// See [`Gate::whole`].
+    whole: Mutex<()>,
     /// The last group failed.
     failing: AtomicBool,
     /// Failures so far, counted with the store locked.
@@ -111,6 +115,7 @@ impl Gate {
             sink,
             durability,
             groups: Mutex::default(),
+            whole: Mutex::default(),
             failing: AtomicBool::new(false),
             failures: AtomicU64::new(0),
             // What the start has defined waits for the first delivery.
@@ -149,6 +154,11 @@ impl Gate {
         let groups = self.groups.lock();
         let in_flight = groups.in_flight.as_ref().filter(|group| position <= group.upto);
         Some(Arc::clone(&in_flight.unwrap_or(&groups.forming).ticket))
+    }
+
+    /// Lets no group begin or end while the guard lives. To be called without the store locked.
+    pub(crate) fn whole(&self) -> MutexGuard<'_, ()> {
+        self.whole.lock()
     }
 
     /// Refuses a write that could neither be kept nor undone.
@@ -194,6 +204,7 @@ impl Gate {
 
     /// Moves the forming group into flight, unless one is; gives what to submit.
     pub(crate) fn next_group(&self) -> Option<Vec<Vec<JournalEntry>>> {
+        let _whole = self.whole();
         let mut groups = self.groups.lock();
         let due = groups.has_forming() || (!groups.owed.is_empty() && (!self.is_failing() || groups.retry));
         if groups.in_flight.is_some() || !due {
@@ -222,7 +233,8 @@ impl Gate {
         }
     }
 
-    /// Settles the group in flight. To be called with the store locked; [`Gate::finish`] does the rest.
+    /// Settles the group in flight. To be called with [`Gate::whole`] and the store locked; [`Gate::finish`] does the
+    /// rest.
     pub(crate) fn settle(&self, store: &mut Store, outcome: Result<(), JournalError>) -> Settled {
         let mut groups = self.groups.lock();
         let group = groups.in_flight.take().unwrap_or_default();

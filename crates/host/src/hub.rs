@@ -9,20 +9,20 @@ use crate::{
     identity::{Accounts, Ownership},
     inbox::Inbox,
     persistence::{Persistence, prepare},
-    procedures::{EmbeddedProcedures, ProceduresOptions, Surroundings},
+    procedures::{EmbeddedProcedures, ProceduresOptions, Surroundings, Unkept, steps_not_stored},
     random::{SeededRandom, SystemRandom},
     registry::{Entry, Registry},
     revocation::Revocation,
     rules::EmbeddedRules,
     shared::Limits,
-    ticket::{Reply, Ticket, not_stored},
+    ticket::{Reply, Ticket},
 };
 use noex_core::{
     AuthMode, Body, EndReason, Instant, Now, Operation, ProceduresCall, Refusal, ResultMode, RulesCall,
     ServerCall, Session, SubId, Update,
 };
 use noex_json::{Object, Value};
-use noex_procedures::Limits as ProcedureLimits;
+use noex_procedures::{Limits as ProcedureLimits, Procedure};
 use noex_store::Store;
 use parking_lot::Mutex;
 use std::{
@@ -43,7 +43,7 @@ pub struct Hub {
     pub(crate) audit: Option<AuditLog>,
     pub(crate) revocation: Revocation,
     pub(crate) store: Arc<dyn StoreBackend>,
-    embedded: Arc<EmbeddedStore>,
+    pub(crate) embedded: Arc<EmbeddedStore>,
     rules: Option<EmbeddedRules>,
     procedures: Option<EmbeddedProcedures>,
     pub(crate) accounts: Option<Accounts>,
@@ -105,7 +105,8 @@ impl Hub {
             if built_in {
                 problems.extend(system_buckets_in(&wanted.definitions));
             }
-            match EmbeddedProcedures::new(&procedures_options(wanted, &options), compat) {
+            let kept = image.as_mut().map(|image| &mut **image as &mut dyn noex_store::Image);
+            match EmbeddedProcedures::new(&procedures_options(wanted, &options), kept, compat) {
                 Ok(registered) => procedures = Some(registered),
                 Err(found) => problems.extend(found),
             }
@@ -304,42 +305,61 @@ impl Hub {
     }
 
     /// Executes a call of procedures for a session. `clock` is read between the steps.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what is not known changes definitions")]
     pub(crate) fn procedures_call(
         &self,
         clock: &dyn Fn() -> Now,
         session: Option<&Session>,
         call: ProceduresCall,
-    ) -> Reply<Body, RulesCall> {
-        self.kept(|| self.run_procedures_call(clock, session, call))
+    ) -> Reply<Body, Unkept> {
+        let Some(procedures) = &self.procedures else { return Reply::Now(Err(Refusal::internal())) };
+        match call {
+            ProceduresCall::Call { name, input } => match procedures.find(&name) {
+                Ok(procedure) => self.run_procedure(clock, session, procedures, &procedure, input),
+                Err(refusal) => Reply::Now(Err(refusal)),
+            },
+            ProceduresCall::Get { .. } | ProceduresCall::List => procedures.look(call),
+            call => {
+                let user_id = session.map(|session| session.user_id.as_str());
+                let ownership = Ownership::of_procedures(&call);
+                self.owning(clock(), user_id, ownership, || procedures.administer(call, &self.embedded))
+            }
+        }
     }
 
-    fn run_procedures_call(
+    fn run_procedure(
         &self,
         clock: &dyn Fn() -> Now,
         session: Option<&Session>,
-        call: ProceduresCall,
-    ) -> Result<Body, Refusal> {
-        let procedures = self.procedures.as_ref().ok_or_else(Refusal::internal)?;
+        procedures: &EmbeddedProcedures,
+        procedure: &Procedure,
+        input: Option<Value>,
+    ) -> Reply<Body, Unkept> {
         let begun = clock();
-        let user_id = session.map(|session| session.user_id.as_str());
-        let ownership = Ownership::of_procedures(&call);
-        let ProceduresCall::Call { name, input } = call else {
-            return self.owning(begun, user_id, ownership, || procedures.administer(call));
-        };
-        let procedure = procedures.find(&name)?;
         let around = Surroundings {
             now_ms: begun.unix_ms,
             elapsed_ms: &|| clock().mono.since(begun.mono).as_secs_f64() * 1000.0,
             store: &self.embedded,
             rules: self.rules.as_ref(),
             sink: &*self.routes,
-            accounts: self.accounts.as_ref(),
             permits: &|operation, resource| {
                 let operation = Operation::by_name(operation).ok_or_else(Refusal::internal)?;
                 noex_core::may(&self.connection_config.auth, session, operation, resource, self)
             },
         };
-        procedures.call(&procedure, input, &around)
+        if procedure.is_transaction() {
+            // Before the engines are locked: steps ask for rights.
+            let _rights = self.accounts.as_ref().map(Accounts::hold_rights);
+            let _whole = self.embedded.whole();
+            let outcome = procedures.call(procedure, input, &around);
+            return Reply::resting_on(self.ticket(), outcome, None);
+        }
+        let failures = self.journal_failures();
+        let outcome = procedures.call(procedure, input, &around);
+        match self.ticket_since(failures) {
+            Ok(ticket) => Reply::resting_on(ticket, outcome, Some(Unkept::Steps)),
+            Err(SomeFailed) => Reply::Now(Err(steps_not_stored())),
+        }
     }
 
     /// Uses the rule engine directly, if there is one, and delivers what follows.
@@ -379,26 +399,16 @@ impl Hub {
         self.store.next_expiry_ms().into_iter().chain(rules).chain(sessions).min()
     }
 
-    /// Does something that may make several changes, and has its answer wait until all are kept.
-    pub(crate) fn kept<C>(&self, run: impl FnOnce() -> Result<Body, Refusal>) -> Reply<Body, C> {
-        let failures = self.journal_failures();
-        let outcome = run();
-        match self.ticket_since(failures) {
-            Ok(ticket) => Reply::resting_on(ticket, outcome, None),
-            Err(refusal) => Reply::Now(Err(refusal)),
-        }
-    }
-
     /// How often the journal has failed, to be handed to [`Hub::ticket_since`].
     pub(crate) fn journal_failures(&self) -> u64 {
         self.gate().map_or(0, Gate::failures)
     }
 
     /// What everything done so far rests on, unless some of it may have failed since.
-    pub(crate) fn ticket_since(&self, failures: u64) -> Result<Option<Arc<Ticket>>, Refusal> {
+    pub(crate) fn ticket_since(&self, failures: u64) -> Result<Option<Arc<Ticket>>, SomeFailed> {
         let Some(gate) = self.gate() else { return Ok(None) };
         let (failed, ticket) = self.embedded.write(|_| gate.failures() != failures);
-        if failed { Err(not_stored()) } else { Ok(ticket) }
+        if failed { Err(SomeFailed) } else { Ok(ticket) }
     }
 
     /// The gate to the journal, if there is one.
@@ -427,6 +437,9 @@ impl Hub {
         while self.flush(now) {}
     }
 }
+
+/// The journal has failed meanwhile: some of what was done may have been undone.
+pub(crate) struct SomeFailed;
 
 /// `{"<what>":<count>}`.
 fn counted(what: &str, count: usize) -> Value {

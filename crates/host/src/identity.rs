@@ -3,15 +3,17 @@
 //! The identity is a pure state machine; here it stands behind a lock and is mirrored in system buckets of the store.
 //! A change holds the lock until it is in the store and connections have been told, so nobody is judged by a state
 //! that is not kept, and what is committed later goes to nobody whose right has ended.
-//! Lock order: identity, then revocation, store, registry, mailboxes.
+//! What was not kept is undone by reading the records anew, before anything else is done with the identity.
+//! Lock order: identity, then what is kept as a whole, revocation, store, registry, mailboxes.
 
 use crate::{
     EmbeddedStore, Hub, StartError,
+    gate::Gate,
     passwords::{Busy, Passwords},
     random::SeededRandom,
     refusals::{Place, of_store_error},
     registry::Entry,
-    ticket::Reply,
+    ticket::{Reply, Ticket},
 };
 use futures::channel::oneshot;
 use noex_core::{
@@ -24,11 +26,12 @@ use noex_identity::{
 };
 use noex_json::{Object, Value};
 use noex_store::{Answer, Operation, ReadRequest, StoreError};
-use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::{
     cell::OnceCell,
     collections::HashSet,
     fmt,
+    ops::{Deref, DerefMut},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -69,6 +72,8 @@ pub(crate) struct Accounts {
     settings: Settings,
     /// Failures of the journal that the identity has taken into account.
     failures: AtomicU64,
+    /// Failures after which connections have looked at their rights.
+    told_failures: AtomicU64,
 }
 
 impl fmt::Debug for Accounts {
@@ -79,8 +84,8 @@ impl fmt::Debug for Accounts {
 
 /// How far a call has come.
 pub(crate) enum Progress {
-    /// It is answered, and may have changed the session.
-    Done(Result<Body, Refusal>, SessionChange),
+    /// It is answered, and may have changed the session, once the ticket is kept.
+    Done(Result<Body, Refusal>, SessionChange, Option<Arc<Ticket>>),
     /// Hand the result to [`Hub::resume_identity`] when it is there.
     Working(Box<Working>),
 }
@@ -112,6 +117,7 @@ impl Accounts {
             next_deadline_ms: AtomicU64::new(u64::MAX),
             settings: options.settings.clone(),
             failures: AtomicU64::new(0),
+            told_failures: AtomicU64::new(0),
         };
         {
             let mut identity = accounts.identity.write();
@@ -138,6 +144,7 @@ impl Accounts {
             }
         });
         let operations = operations.collect();
+        self.store.admit()?;
         self.store.with_store(|store| store.transaction(now_ms, operations)).map_err(|error| {
             tracing::warn!("a change of the identity is not accepted by the store: {error}");
             of_store_error(&error, false, Place::Transaction)
@@ -164,12 +171,38 @@ impl Accounts {
         if self.next_deadline_ms().is_none_or(|at| at > now_ms) {
             return;
         }
-        let mut identity = self.identity.write();
+        let mut identity = self.lock(now_ms);
         let ended = identity.sweep(now_ms);
         if let Err(refusal) = self.write(&mut identity, now_ms, ended) {
             tracing::error!("ended sessions cannot be deleted: {}", refusal.message);
             // Not again at once, for ever.
             self.next_deadline_ms.store(now_ms + 60_000, Ordering::Release);
+        }
+    }
+
+    /// Locks the identity as the store has it now. What is done while the guard lives is kept or undone as a whole.
+    fn lock(&self, now_ms: u64) -> Locked<'_> {
+        let identity = self.identity.write();
+        let mut locked = Locked { identity, _whole: self.store.whole() };
+        let failures = self.store.gate.as_ref().map_or(0, Gate::failures);
+        if self.failures.swap(failures, Ordering::AcqRel) != failures {
+            self.reload(&mut locked, now_ms);
+        }
+        locked
+    }
+
+    /// Brings the identity back to what the store holds, after the journal has failed and the store has undone what
+    /// was not kept. Failed logins are forgotten with it.
+    fn reload(&self, identity: &mut Identity, now_ms: u64) {
+        let loaded = load(&self.store, now_ms).map_err(|error| error.to_string()).and_then(|records| {
+            Identity::load(self.settings.clone(), records).map_err(|error| error.to_string())
+        });
+        match loaded {
+            Ok(fresh) => {
+                *identity = fresh;
+                self.note_deadline(identity);
+            }
+            Err(problem) => tracing::error!("the identity cannot be loaded again: {problem}"),
         }
     }
 
@@ -188,6 +221,26 @@ impl Accounts {
                 assert!(outcome.is_ok(), "no random numbers from the operating system");
             }
         }
+    }
+}
+
+/// The identity, locked for changes.
+struct Locked<'a> {
+    identity: RwLockWriteGuard<'a, Identity>,
+    _whole: Option<MutexGuard<'a, ()>>,
+}
+
+impl Deref for Locked<'_> {
+    type Target = Identity;
+
+    fn deref(&self) -> &Identity {
+        &self.identity
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut Identity {
+        &mut self.identity
     }
 }
 
@@ -316,7 +369,7 @@ impl Hub {
         };
         // The operator must not be able to lock himself out.
         let by_secret = matches!(call, IdentityCall::LoginWithSecret { .. });
-        let mut identity = accounts.identity.write();
+        let mut identity = accounts.lock(now.unix_ms);
         let step = identity.call(&caller, call, &mut self.running(accounts, now));
         self.go_on(now, entry, accounts, &mut identity, step, by_secret)
     }
@@ -330,7 +383,7 @@ impl Hub {
         result: PasswordResult,
     ) -> Progress {
         let Some(accounts) = &self.accounts else { return refused(Refusal::internal()) };
-        let mut identity = accounts.identity.write();
+        let mut identity = accounts.lock(now.unix_ms);
         let step = identity.resume(rest, result, &mut self.running(accounts, now));
         self.go_on(now, entry, accounts, &mut identity, step, false)
     }
@@ -373,7 +426,8 @@ impl Hub {
             self.tell(entry, notice);
         }
         match accounts.write(identity, now.unix_ms, changes) {
-            Ok(()) => Progress::Done(reply.map(Body::Owned), change),
+            // Asked for before a group can begin or end.
+            Ok(()) => Progress::Done(reply.map(Body::Owned), change, self.ticket()),
             Err(refusal) => {
                 entry.set_session(before);
                 refused(refusal)
@@ -407,7 +461,7 @@ impl Hub {
         token: &str,
     ) -> Option<Result<Session, Denied>> {
         let accounts = self.accounts.as_ref()?;
-        let mut identity = accounts.identity.write();
+        let mut identity = accounts.lock(now.unix_ms);
         let login = identity.login_with_token(token, &self.running(accounts, now));
         if let Err(refusal) = accounts.write(&mut identity, now.unix_ms, login.changes) {
             tracing::error!("an ended session cannot be deleted: {}", refusal.message);
@@ -429,7 +483,7 @@ impl Hub {
         users: impl IntoIterator<Item = &'u str>,
     ) -> Result<(), Refusal> {
         let Some(accounts) = &self.accounts else { return Ok(()) };
-        let mut identity = accounts.identity.write();
+        let mut identity = accounts.lock(now.unix_ms);
         for user in users {
             let ended = identity.end_sessions(user);
             accounts.write(&mut identity, now.unix_ms, ended)?;
@@ -448,52 +502,47 @@ impl Hub {
         if ownership.is_none() {
             return self.store.call(now.unix_ms, call);
         }
-        self.kept(|| self.owning(now, user_id, ownership, || self.store.call(now.unix_ms, call).outcome()))
+        self.owning(now, user_id, ownership, || self.store.call(now.unix_ms, call).outcome())
     }
 
-    /// Brings the identity back to what the store holds, after the journal has failed and the store has undone what
-    /// was not kept. Failed logins are forgotten with it.
+    /// Undoes what was not kept of the identity, if the journal has failed since the last time, and has everybody look
+    /// at the rights that there are.
     pub(crate) fn reload_identity(&self, now: Now) {
         let Some(accounts) = &self.accounts else { return };
         let failures = self.journal_failures();
-        if accounts.failures.swap(failures, Ordering::AcqRel) == failures {
-            return;
-        }
-        let mut identity = accounts.identity.write();
-        let loaded =
-            load(&accounts.store, now.unix_ms).map_err(|error| error.to_string()).and_then(|records| {
-                Identity::load(accounts.settings.clone(), records).map_err(|error| error.to_string())
-            });
-        match loaded {
-            Ok(fresh) => {
-                *identity = fresh;
-                accounts.note_deadline(&identity);
-            }
-            Err(problem) => tracing::error!("the identity cannot be loaded again: {problem}"),
+        if accounts.told_failures.swap(failures, Ordering::AcqRel) != failures {
+            drop(accounts.lock(now.unix_ms));
+            self.registry.entries().iter().for_each(|entry| entry.inbox.recheck());
         }
     }
 
     /// Executes a call for a user. What it defines gets its owner, and what it removes loses its owner and its access
-    /// list, before anybody else can be judged by them.
-    pub(crate) fn owning(
+    /// list, before anybody else can be judged by them, and in one group for the journal.
+    pub(crate) fn owning<C>(
         &self,
         now: Now,
         user_id: Option<&str>,
         ownership: Option<Ownership>,
         call: impl FnOnce() -> Result<Body, Refusal>,
-    ) -> Result<Body, Refusal> {
-        let Some((accounts, ownership)) = self.accounts.as_ref().zip(ownership) else { return call() };
-        let mut identity = accounts.identity.write();
-        let answer = call()?;
-        let changes = match (ownership, user_id) {
-            (Ownership::Defined(kind, name), Some(user_id)) => {
-                identity.resource_defined(user_id, kind, &name, &mut self.running(accounts, now))
-            }
-            (Ownership::Defined(..), None) => Changes::default(),
-            (Ownership::Removed(kind, name), _) => identity.resource_removed(kind, &name),
+    ) -> Reply<Body, C> {
+        let Some((accounts, ownership)) = self.accounts.as_ref().zip(ownership) else {
+            let _whole = self.embedded.whole();
+            let outcome = call();
+            return Reply::resting_on(self.ticket(), outcome, None);
         };
-        accounts.write(&mut identity, now.unix_ms, changes)?;
-        Ok(answer)
+        let mut identity = accounts.lock(now.unix_ms);
+        let outcome = call().and_then(|answer| {
+            let changes = match (ownership, user_id) {
+                (Ownership::Defined(kind, name), Some(user_id)) => {
+                    identity.resource_defined(user_id, kind, &name, &mut self.running(accounts, now))
+                }
+                (Ownership::Defined(..), None) => Changes::default(),
+                (Ownership::Removed(kind, name), _) => identity.resource_removed(kind, &name),
+            };
+            accounts.write(&mut identity, now.unix_ms, changes)?;
+            Ok(answer)
+        });
+        Reply::resting_on(self.ticket(), outcome, None)
     }
 
     /// Names the roles that a user has now.
@@ -530,5 +579,5 @@ impl Hub {
 }
 
 fn refused(refusal: Refusal) -> Progress {
-    Progress::Done(Err(refusal), SessionChange::Keep)
+    Progress::Done(Err(refusal), SessionChange::Keep, None)
 }

@@ -7,19 +7,27 @@
 use crate::{
     EmbeddedRules, EmbeddedStore,
     backend::PushSink,
-    identity::Accounts,
     refusals::{Place, of_call_error, of_definition_error, of_store_error},
     rules,
+    ticket::{Reply, Ticket, TicketState},
 };
-use noex_core::{Body, ProceduresCall, Refusal};
+use noex_core::{Body, Code, ProceduresCall, Refusal};
 use noex_json::{CompactString, Object, Value, write_string};
 use noex_procedures::{
-    Answer, CallError, DefinitionError, Engines, Found, Limits, Outcome, Procedure, Read, Registry, Want,
+    Answer, CallError, DefinitionError, Engines, Former, Found, Limits, Outcome, Procedure, Read, Registry,
+    Want,
 };
 use noex_rules::{Engine, RulesError};
-use noex_store::{Answer as StoreAnswer, PreparedRead, Program, ReadRequest, Record, StoreError};
-use parking_lot::Mutex;
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use noex_store::{
+    Answer as StoreAnswer, Image, JournalEntry, JournalError, PreparedRead, Program, ReadRequest, Record,
+    StoreError,
+};
+use parking_lot::{Mutex, MutexGuard};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+    sync::Arc,
+};
 
 /// What procedures are started with.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +40,7 @@ pub struct ProceduresOptions {
 
 /// The procedures of one server.
 pub struct EmbeddedProcedures {
-    registry: Mutex<Registry>,
+    registry: Mutex<Registered>,
     limits: Limits,
     compat_error_codes: bool,
 }
@@ -43,6 +51,11 @@ impl fmt::Debug for EmbeddedProcedures {
     }
 }
 
+/// The kind under which definitions are kept.
+const SPACE: &str = "procedure";
+/// Nesting of what is read back; everything kept was accepted with less.
+const DEPTH_MAX: usize = 4096;
+
 /// What a call works with.
 pub(crate) struct Surroundings<'a> {
     pub(crate) now_ms: u64,
@@ -51,8 +64,6 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) store: &'a EmbeddedStore,
     pub(crate) rules: Option<&'a EmbeddedRules>,
     pub(crate) sink: &'a dyn PushSink,
-    /// The built-in identity, if there is one.
-    pub(crate) accounts: Option<&'a Accounts>,
     pub(crate) permits: &'a Permits<'a>,
 }
 
@@ -60,11 +71,16 @@ pub(crate) struct Surroundings<'a> {
 pub(crate) type Permits<'a> = dyn Fn(&str, &str) -> Result<(), Refusal> + 'a;
 
 impl EmbeddedProcedures {
-    /// Registers the procedures of the options.
+    /// Registers the procedures of the options, then those that `image` holds of an earlier run; one of the options wins
+    /// over one that was kept.
     ///
     /// # Errors
     /// All problems of the definitions.
-    pub fn new(options: &ProceduresOptions, compat_error_codes: bool) -> Result<Self, Vec<String>> {
+    pub fn new(
+        options: &ProceduresOptions,
+        image: Option<&mut (dyn Image + '_)>,
+        compat_error_codes: bool,
+    ) -> Result<Self, Vec<String>> {
         let mut registry = Registry::new(options.limits.clone());
         let mut problems = Vec::new();
         for (index, text) in options.definitions.iter().enumerate() {
@@ -77,40 +93,75 @@ impl EmbeddedProcedures {
             };
             problems.extend(issues.iter().map(|issue| format!("procedures.definitions[{index}]: {issue}")));
         }
+        problems.extend(image.and_then(|image| restore(&mut registry, image).err()));
         if !problems.is_empty() {
             return Err(problems);
         }
         let limits = registry.limits().clone();
-        Ok(Self { registry: Mutex::new(registry), limits, compat_error_codes })
+        let registered = Registered { registry, undo: VecDeque::new() };
+        Ok(Self { registry: Mutex::new(registered), limits, compat_error_codes })
     }
 
-    /// Executes a call other than that of a procedure and gives the `data` of its result.
+    /// Executes a call that changes definitions, and gives the `data` of its result. To be called while the store
+    /// keeps things [as a whole](EmbeddedStore::whole).
     ///
     /// # Errors
     /// The answer for the client.
-    pub(crate) fn administer(&self, call: ProceduresCall) -> Result<Body, Refusal> {
-        let outcome = match call {
+    pub(crate) fn administer(&self, call: ProceduresCall, store: &EmbeddedStore) -> Result<Body, Refusal> {
+        store.admit()?;
+        let mut registered = self.registered();
+        let change = |registered: &mut Registered, name: &str, run: &mut Change<'_>| {
+            let before = registered.registry.former(name);
+            let after = run(&mut registered.registry).map_err(|error| of_definition_error(&error))?;
+            registered.note(store, before, after);
+            Ok(())
+        };
+        match call {
             ProceduresCall::Register { procedure } => {
-                let registered = self.registry.lock().register(procedure);
-                registered.map(|registered| named(registered.name(), "registered"))
+                let name = procedure.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+                let mut procedure = Some(procedure);
+                change(&mut registered, &name, &mut |registry| {
+                    registry.register(procedure.take().unwrap_or_default()).map(Some)
+                })?;
+                Ok(named(&name, "registered"))
             }
             ProceduresCall::Unregister { name } => {
-                self.registry.lock().unregister(&name).map(|()| named(&name, "unregistered"))
+                change(&mut registered, &name, &mut |registry| registry.unregister(&name).map(|()| None))?;
+                Ok(named(&name, "unregistered"))
             }
             ProceduresCall::Update { name, updates } => {
-                self.registry.lock().update(&name, updates).map(|_| named(&name, "updated"))
+                let mut updates = Some(updates);
+                change(&mut registered, &name, &mut |registry| {
+                    registry.update(&name, updates.take().unwrap_or_default()).map(Some)
+                })?;
+                Ok(named(&name, "updated"))
             }
+            other => {
+                tracing::error!(?other, "procedures call without an executor");
+                Err(Refusal::internal())
+            }
+        }
+    }
+
+    /// Executes a call that only looks.
+    pub(crate) fn look(&self, call: ProceduresCall) -> Reply<Body, Unkept> {
+        let registered = self.registered();
+        let outcome = match &call {
             ProceduresCall::Get { name } => {
-                let found = self.registry.lock().get(&name);
+                let found = registered.registry.get(name).map_err(|error| of_definition_error(&error));
                 found.map(|found| Body::Owned(Value::Object(found.definition().clone()).to_json()))
             }
-            ProceduresCall::List => Ok(self.list()),
-            other @ (ProceduresCall::Call { .. } | _) => {
-                tracing::error!(?other, "procedures call without an executor");
-                return Err(Refusal::internal());
-            }
+            _ => Ok(list(&registered.registry)),
         };
-        outcome.map_err(|error| of_definition_error(&error))
+        let ticket = registered.undo.back().map(|(ticket, _)| Arc::clone(ticket));
+        Reply::resting_on(ticket, outcome, Some(Unkept::Read(call)))
+    }
+
+    /// The definitions without those that were not kept.
+    fn registered(&self) -> MutexGuard<'_, Registered> {
+        let mut registered = self.registry.lock();
+        registered.undo_failed();
+        registered
     }
 
     /// Finds the procedure to call.
@@ -118,7 +169,7 @@ impl EmbeddedProcedures {
     /// # Errors
     /// The answer for the client.
     pub(crate) fn find(&self, name: &str) -> Result<Arc<Procedure>, Refusal> {
-        self.registry.lock().get(name).map_err(|error| of_definition_error(&error))
+        self.registered().registry.get(name).map_err(|error| of_definition_error(&error))
     }
 
     /// Calls a procedure and gives the `data` of its result. Events that it causes are delivered before.
@@ -135,23 +186,6 @@ impl EmbeddedProcedures {
         Ok(Body::Owned(outcome.to_json()))
     }
 
-    fn list(&self) -> Body {
-        let shown = |procedure: &Arc<Procedure>| {
-            let mut entry = Object::new();
-            entry.set("name", procedure.name());
-            if let Some(description) = procedure.definition().get("description") {
-                entry.set("description", description.clone());
-            }
-            #[expect(clippy::cast_precision_loss, reason = "no list is that long")]
-            entry.set("stepsCount", procedure.steps_count() as f64);
-            Value::Object(entry)
-        };
-        let list: Vec<Value> = self.registry.lock().iter().map(shown).collect();
-        let mut answer = Object::new();
-        answer.set("procedures", list);
-        Body::Owned(Value::Object(answer).to_json())
-    }
-
     fn run(
         &self,
         procedure: &Procedure,
@@ -163,8 +197,6 @@ impl EmbeddedProcedures {
             let mut engines = Direct { around, compat: self.compat_error_codes };
             return procedure.run(input, &self.limits, around.elapsed_ms, &mut engines);
         }
-        // Before the engines are locked: steps ask for rights.
-        let _rights = around.accounts.map(Accounts::hold_rights);
         let Some(rules) = around.rules.filter(|_| procedure.uses_rules()) else {
             return self.commit(procedure, input, around, None).map(|(outcome, _)| outcome);
         };
@@ -213,6 +245,89 @@ impl EmbeddedProcedures {
             Stop::Commit(error) => CallError::Engine(of_store_error(&error, compat, Place::Procedure)),
         })
     }
+}
+
+/// A change of definitions: gives the new one, `None` = there is none any more.
+type Change<'a> = dyn FnMut(&mut Registry) -> Result<Option<Arc<Procedure>>, DefinitionError> + 'a;
+
+/// Definitions, and how to undo what is not kept yet of them, with what it rests on.
+struct Registered {
+    registry: Registry,
+    undo: VecDeque<(Arc<Ticket>, Former)>,
+}
+
+impl Registered {
+    /// Hands a change to the journal.
+    fn note(&mut self, store: &EmbeddedStore, before: Former, after: Option<Arc<Procedure>>) {
+        let text = after.map(|after| Value::Object(after.definition().clone()).to_json().into());
+        let entry = JournalEntry::Kept { space: SPACE, key: before.name().into(), value: text };
+        let ((), ticket) = store.write(|store| store.note_kept(vec![entry]));
+        self.undo.extend(ticket.map(|ticket| (ticket, before)));
+    }
+
+    /// Undoes what has failed, and forgets how to undo what is kept.
+    fn undo_failed(&mut self) {
+        while self.undo.pop_front_if(|(ticket, _)| ticket.state() == TicketState::Kept).is_some() {}
+        // Nothing rests on a failed ticket but what has failed too.
+        if self.undo.front().is_some_and(|(ticket, _)| ticket.state() == TicketState::Failed) {
+            self.undo.drain(..).rev().for_each(|(_, former)| self.registry.put_back(former));
+        }
+    }
+}
+
+/// Brings back what was kept around what the options name.
+fn restore(registry: &mut Registry, image: &mut (dyn Image + '_)) -> Result<(), String> {
+    let outcome = image.kept(SPACE, &mut |name, text| {
+        if registry.get(name).is_ok() {
+            tracing::info!(name, "the procedure of the configuration takes the place of the stored one");
+            return Ok(());
+        }
+        let problem = |text: String| JournalError(format!("\"{name}\": {text}"));
+        let definition = match noex_json::parse(text, DEPTH_MAX) {
+            Ok(Value::Object(definition)) => definition,
+            Ok(_) | Err(_) => return Err(problem("the definition is not a JSON object".to_owned())),
+        };
+        match registry.register(definition) {
+            Ok(_) => Ok(()),
+            Err(DefinitionError::Invalid(issues)) => Err(problem(issues.join("; "))),
+            Err(error) => Err(problem(error.to_string())),
+        }
+    });
+    outcome.map_err(|error| format!("stored procedure {error}"))
+}
+
+fn list(registry: &Registry) -> Body {
+    let shown = |procedure: &Arc<Procedure>| {
+        let mut entry = Object::new();
+        entry.set("name", procedure.name());
+        if let Some(description) = procedure.definition().get("description") {
+            entry.set("description", description.clone());
+        }
+        #[expect(clippy::cast_precision_loss, reason = "no list is that long")]
+        entry.set("stepsCount", procedure.steps_count() as f64);
+        Value::Object(entry)
+    };
+    let list: Vec<Value> = registry.iter().map(shown).collect();
+    let mut answer = Object::new();
+    answer.set("procedures", list);
+    Body::Owned(Value::Object(answer).to_json())
+}
+
+/// What to do for a call whose changes, or what it has seen, were not kept, if not that it was a write as a whole.
+#[derive(Debug)]
+pub(crate) enum Unkept {
+    /// It changes nothing: execute it anew.
+    Read(ProceduresCall),
+    /// Its steps are kept each for itself: some may be.
+    Steps,
+}
+
+/// The answer to a call of which some steps could not be kept. The reason is in the log.
+pub(crate) fn steps_not_stored() -> Refusal {
+    Refusal::new(
+        Code::InternalError,
+        "Steps of the procedure could not be stored; earlier ones may be in effect",
+    )
 }
 
 /// Why a transaction ends without effect.
@@ -278,14 +393,17 @@ impl Engines for Direct<'_> {
     }
 
     fn insert(&mut self, bucket: &str, data: Object) -> Result<Stored, Refusal> {
+        self.around.store.admit()?;
         self.store(|store| store.insert(self.around.now_ms, bucket, data)).map(Stored)
     }
 
     fn update(&mut self, bucket: &str, key: &Value, data: Object) -> Result<Stored, Refusal> {
+        self.around.store.admit()?;
         self.store(|store| store.update(self.around.now_ms, bucket, key, data)).map(Stored)
     }
 
     fn delete(&mut self, bucket: &str, key: &Value) -> Result<(), Refusal> {
+        self.around.store.admit()?;
         self.store(|store| store.delete(self.around.now_ms, bucket, key))
     }
 
@@ -298,6 +416,7 @@ impl Engines for Direct<'_> {
     }
 
     fn set_fact(&mut self, key: &str, value: Value) -> Result<(), Refusal> {
+        self.around.store.admit()?;
         self.rules(|engine| engine.set_fact(self.around.now_ms, key, value)).map(|_| ())
     }
 
@@ -365,14 +484,17 @@ impl Engines for Locked<'_, '_, '_> {
     }
 
     fn insert(&mut self, bucket: &str, data: Object) -> Result<Stored, Refusal> {
+        self.around.store.admit()?;
         self.program.insert(bucket, data).map(Stored).map_err(self.refused())
     }
 
     fn update(&mut self, bucket: &str, key: &Value, data: Object) -> Result<Stored, Refusal> {
+        self.around.store.admit()?;
         self.program.update(bucket, key, data).map(Stored).map_err(self.refused())
     }
 
     fn delete(&mut self, bucket: &str, key: &Value) -> Result<(), Refusal> {
+        self.around.store.admit()?;
         self.program.delete(bucket, key).map_err(self.refused())
     }
 
@@ -387,6 +509,7 @@ impl Engines for Locked<'_, '_, '_> {
     }
 
     fn set_fact(&mut self, key: &str, value: Value) -> Result<(), Refusal> {
+        self.around.store.admit()?;
         let engine = self.engine()?;
         let is_new = !self.facts.contains_key(key) && engine.get_fact(key).is_none();
         let new = self.new + usize::from(is_new);

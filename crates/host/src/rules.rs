@@ -6,7 +6,6 @@
 use crate::{
     EmbeddedStore,
     backend::PushSink,
-    gate::Gate,
     ticket::{Reply, Ticket, TicketState},
 };
 use noex_core::{Body, Code, Refusal, RulesCall, SubId};
@@ -107,7 +106,7 @@ impl EmbeddedRules {
         let again = is_read(&call).then(|| call.clone());
         if again.is_none()
             && !matches!(call, RulesCall::Emit { .. })
-            && let Some(Err(refusal)) = self.store.gate.as_ref().map(Gate::admit)
+            && let Err(refusal) = self.store.admit()
         {
             return Reply::Now(Err(refusal));
         }
@@ -561,7 +560,7 @@ impl Service for StoreService {
         let key = || args.get(1).ok_or_else(|| failed("expected a key"));
         let record = |record: &noex_store::Record| Value::Object(record.members().clone());
         let text = |error: StoreError| failed(&error.to_string());
-        if let Some(Err(refusal)) = self.store.gate.as_ref().map(Gate::admit) {
+        if let Err(refusal) = self.store.admit() {
             return Err(failed(&refusal.message));
         }
         let (outcome, ticket) = self.store.write(|store| {

@@ -6,6 +6,7 @@
 use crate::{
     Hub,
     driver::Drive,
+    procedures::{Unkept, steps_not_stored},
     ticket::{Reply, Ticket, TicketState, not_stored},
 };
 use noex_core::{
@@ -31,6 +32,11 @@ enum Request {
         token: OpToken,
         outcome: Result<Body, Refusal>,
         again: Option<RulesCall>,
+    },
+    Procedures {
+        token: OpToken,
+        outcome: Result<Body, Refusal>,
+        again: Option<Unkept>,
     },
     Identity {
         token: IdentityToken,
@@ -89,17 +95,15 @@ impl<S, T: crate::Timer> Drive<S, T> {
         &mut self,
         now: Now,
         token: IdentityToken,
-        failures: u64,
         outcome: Result<Body, Refusal>,
         change: SessionChange,
+        ticket: Option<Arc<Ticket>>,
     ) {
-        let hub = Arc::clone(&self.hub);
-        match hub.ticket_since(failures) {
-            Ok(None) => self.connection.reply_identity(now, &*hub, token, outcome, change),
-            Ok(Some(ticket)) => self.wait(ticket, Request::Identity { token, outcome, change }),
-            Err(refusal) => {
-                hub.reload_identity(now);
-                self.connection.reply_identity(now, &*hub, token, Err(refusal), SessionChange::Keep);
+        match ticket {
+            Some(ticket) => self.wait(ticket, Request::Identity { token, outcome, change }),
+            None => {
+                let hub = Arc::clone(&self.hub);
+                self.connection.reply_identity(now, &*hub, token, outcome, change);
             }
         }
     }
@@ -116,7 +120,7 @@ impl<S, T: crate::Timer> Drive<S, T> {
         match hub.procedures_call(&|| self.timer.now(), session, call) {
             Reply::Now(outcome) => self.reply_behind_events(now, token, outcome),
             Reply::When { ticket, outcome, again } => {
-                self.wait(ticket, Request::Rules { token, outcome, again });
+                self.wait(ticket, Request::Procedures { token, outcome, again });
             }
         }
     }
@@ -193,7 +197,9 @@ impl<S, T: crate::Timer> Drive<S, T> {
             Request::Store { token, outcome, ends_subscriptions, .. } => {
                 self.answer_store(hub, now, token, outcome, ends_subscriptions);
             }
-            Request::Rules { token, outcome, .. } => self.reply_behind_events(now, token, outcome),
+            Request::Rules { token, outcome, .. } | Request::Procedures { token, outcome, .. } => {
+                self.reply_behind_events(now, token, outcome)
+            }
             Request::Identity { token, outcome, change } => {
                 self.connection.reply_identity(now, hub, token, outcome, change);
             }
@@ -211,11 +217,21 @@ impl<S, T: crate::Timer> Drive<S, T> {
                 self.connection.reply(now, hub, token, Err(not_stored()));
             }
             Request::Rules { token, again: Some(call), .. } => self.call_rules(now, token, call),
-            Request::Rules { token, again: None, .. } => {
+            Request::Procedures { token, again: Some(Unkept::Read(call)), .. } => {
+                self.call_procedures(now, token, None, call);
+            }
+            Request::Procedures { token, again: Some(Unkept::Steps), .. } => {
+                self.reply_behind_events(now, token, Err(steps_not_stored()));
+            }
+            Request::Rules { token, again: None, .. } | Request::Procedures { token, again: None, .. } => {
                 self.reply_behind_events(now, token, Err(not_stored()));
             }
             Request::Identity { token, .. } => {
                 hub.reload_identity(now);
+                // A login has put its session there, for whoever revokes sessions.
+                if let Some(member) = &self.member {
+                    member.entry.set_session(self.connection.session().cloned());
+                }
                 let outcome = Err(not_stored());
                 self.connection.reply_identity(now, hub, token, outcome, SessionChange::Keep);
             }

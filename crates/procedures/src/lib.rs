@@ -25,5 +25,5 @@ pub use engines::{Answer, Engines, Found, Read, Want};
 pub use error::{CallError, DefinitionError};
 pub use execute::Outcome;
 pub use limits::Limits;
-pub use registry::Registry;
+pub use registry::{Former, Registry};
 pub use step::{Procedure, RunAs};

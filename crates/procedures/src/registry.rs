@@ -13,6 +13,21 @@ pub struct Registry {
     next: u64,
 }
 
+/// What was registered under a name at some moment; see [`Registry::former`].
+#[derive(Debug)]
+pub struct Former {
+    name: CompactString,
+    was: Option<(u64, Arc<Procedure>)>,
+}
+
+impl Former {
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
 impl Registry {
     /// Makes an empty registry.
     #[must_use]
@@ -69,6 +84,25 @@ impl Registry {
         let place = self.places.remove(name).ok_or_else(|| DefinitionError::NotFound(name.into()))?;
         self.procedures.remove(&place);
         Ok(())
+    }
+
+    /// Notes what is registered under a name, for [`Registry::put_back`].
+    #[must_use]
+    pub fn former(&self, name: &str) -> Former {
+        let place = self.places.get(name);
+        let was = place.and_then(|place| Some((*place, Arc::clone(self.procedures.get(place)?))));
+        Former { name: name.into(), was }
+    }
+
+    /// Undoes the last change of what is registered under a name. Several changes are undone last one first.
+    pub fn put_back(&mut self, Former { name, was }: Former) {
+        if let Some(place) = self.places.remove(&name) {
+            self.procedures.remove(&place);
+        }
+        if let Some((place, procedure)) = was {
+            self.procedures.insert(place, procedure);
+            self.places.insert(name, place);
+        }
     }
 
     /// Finds a procedure.
