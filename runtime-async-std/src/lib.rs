@@ -18,8 +18,8 @@
 pub use async_std::task::block_on;
 pub use noex_host::{
     AuditOptions, AuthFailure, Authenticator, ConnectionInfo, Durability, FnAuthenticator, HandshakeConfig,
-    Hub, IdentityOptions, Options, PermissionCheck, Persistence, ProceduresOptions, RulesOptions,
-    ServerStats, Session, StartError, StaticTokens, TokenExpiry, Verdict, accounts, core,
+    Hub, IdentityOptions, OfflineAccounts, Options, PermissionCheck, Persistence, ProceduresOptions,
+    RulesOptions, ServerStats, Session, StartError, StaticTokens, TokenExpiry, Verdict, accounts, core,
     procedures_engine as procedures, rules_engine as rules, store,
 };
 

@@ -234,6 +234,7 @@ USAGE:
 COMMANDS:
   check, backup, restore              Look after the database, also while the server runs
   export, import, import-node         Move data to and from JSON lines; take over data of the Node.js server
+  user                                Create users and set passwords while the server is stopped
 
 OPTIONS:
   -p, --port <number>                 Port, 0 for any free one (default: 8080)

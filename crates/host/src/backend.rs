@@ -309,7 +309,7 @@ impl EmbeddedStore {
     }
 
     /// Gives the next group to the journal, if that is free.
-    fn pump(&self) {
+    pub(crate) fn pump(&self) {
         let Some((gate, entries)) = self.gate.as_ref().and_then(|gate| Some((gate, gate.next_group()?)))
         else {
             return;

@@ -181,6 +181,11 @@ impl Gate {
         self.failures.load(Ordering::Acquire)
     }
 
+    /// Why the last group was not kept, if it was not.
+    pub(crate) fn last_error(&self) -> Option<JournalError> {
+        self.groups.lock().last_error.clone()
+    }
+
     pub(crate) fn is_failing(&self) -> bool {
         self.failing.load(Ordering::Acquire)
     }

@@ -180,6 +180,17 @@ impl Accounts {
         }
     }
 
+    /// Makes a change that is not a client's.
+    pub(crate) fn change(
+        &self,
+        now_ms: u64,
+        compute: impl FnOnce(&Identity, &mut dyn Environment) -> Result<Changes, Refusal>,
+    ) -> Result<(), Refusal> {
+        let mut identity = self.lock(now_ms);
+        let changes = compute(&identity, &mut Start { accounts: self, now_ms })?;
+        self.write(&mut identity, now_ms, changes)
+    }
+
     /// Locks the identity as the store has it now. What is done while the guard lives is kept or undone as a whole.
     fn lock(&self, now_ms: u64) -> Locked<'_> {
         let identity = self.identity.write();

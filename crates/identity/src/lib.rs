@@ -74,6 +74,7 @@ pub use identity::{
     Caller, Environment, Identity, Notice, Outcome, Pending, SessionChange, StaleChanges, Step,
 };
 pub use names::ResourceKind;
+pub use offline::UserSummary;
 pub use password::{PasswordJob, PasswordResult};
 pub use row::{LoadError, bucket_definitions};
 pub use sessions::TokenLogin;

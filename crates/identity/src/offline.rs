@@ -6,13 +6,35 @@ use crate::{
     changes::Changes,
     identity::{Environment, Identity, fresh_id, fresh_salt},
     password::hash,
-    row::{Assignment, Row},
+    row::{Assignment, Row, User},
     state::SUPERADMIN,
     users::new_user,
 };
 use noex_core::{Code, NewUser, Refusal};
 
+/// A user, as an administrator sees him listed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct UserSummary {
+    /// Name.
+    pub username: String,
+    /// Whether he may log in.
+    pub enabled: bool,
+    /// Names of his roles, in the order of assignment.
+    pub roles: Vec<String>,
+}
+
 impl Identity {
+    /// Lists the users in the order of their creation.
+    #[must_use]
+    pub fn user_summaries(&self) -> Vec<UserSummary> {
+        let summary = |user: &User| UserSummary {
+            username: user.username.clone(),
+            enabled: user.enabled,
+            roles: self.role_names(&user.id),
+        };
+        self.state.users.iter().map(summary).collect()
+    }
+
     /// Computes the creation of a user with a role, such as `superadmin` or `admin`. The system roles must exist
     /// ([`Identity::bootstrap`]).
     ///

@@ -4,6 +4,7 @@
 
 mod data;
 mod progress;
+mod user;
 
 use clap::{ArgMatches, Command};
 use std::ffi::{OsStr, OsString};
@@ -25,11 +26,17 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> Option<ExitCode> {
         }
     };
     let (name, options) = matches.subcommand()?;
-    Some(report(data::run(name, options)))
+    Some(report(match name {
+        user::NAME => user::run(options),
+        name => data::run(name, options),
+    }))
 }
 
 fn command() -> Command {
-    Command::new("noex-server").disable_help_subcommand(true).subcommands(data::commands())
+    Command::new("noex-server")
+        .disable_help_subcommand(true)
+        .subcommands(data::commands())
+        .subcommand(user::command())
 }
 
 /// What a command has done: a line for standard output, or lines for standard error.

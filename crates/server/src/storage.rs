@@ -6,7 +6,7 @@ use noex_sqlite::{Options, SqliteJournal};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// Name of the database in a data folder.
-const FILE_NAME: &str = "noex.db";
+pub(crate) const FILE_NAME: &str = "noex.db";
 
 /// An open database.
 pub(crate) struct Storage {

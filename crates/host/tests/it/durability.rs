@@ -16,7 +16,7 @@ use std::{
 
 /// Keeps what it is told to, when it is told to.
 #[derive(Default)]
-struct Scripted {
+pub(crate) struct Scripted {
     state: Mutex<State>,
 }
 
@@ -49,41 +49,41 @@ impl Scripted {
         self.state.lock().unwrap().waiting.pop_front()
     }
 
-    fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         !self.state.lock().unwrap().waiting.is_empty()
     }
 
-    fn keep(&self) {
+    pub(crate) fn keep(&self) {
         let (group, done) = self.take().expect("a group");
         self.state.lock().unwrap().image.apply(&group).expect("entries that make sense");
         done(Ok(()));
     }
 
-    fn fail(&self) {
+    pub(crate) fn fail(&self) {
         let (_, done) = self.take().expect("a group");
         done(Err(JournalError("disk full".into())));
     }
 
-    fn prompt(&self, prompt: bool) {
+    pub(crate) fn prompt(&self, prompt: bool) {
         self.state.lock().unwrap().prompt = prompt;
     }
 
-    fn image(&self) -> MemoryImage {
+    pub(crate) fn image(&self) -> MemoryImage {
         self.state.lock().unwrap().image.clone()
     }
 
-    fn sizes(&self) -> Vec<usize> {
+    pub(crate) fn sizes(&self) -> Vec<usize> {
         std::mem::take(&mut self.state.lock().unwrap().sizes)
     }
 }
 
-fn persistence(journal: &Arc<Scripted>, image: MemoryImage) -> Persistence {
+pub(crate) fn persistence(journal: &Arc<Scripted>, image: MemoryImage) -> Persistence {
     journal.state.lock().unwrap().image = image.clone();
     Persistence::new(Arc::clone(journal) as Arc<dyn Journal>, Box::new(image))
 }
 
 /// A world whose start is kept, and its journal, which does nothing by itself.
-fn world_with(options: Options, image: MemoryImage) -> (World, Arc<Scripted>) {
+pub(crate) fn world_with(options: Options, image: MemoryImage) -> (World, Arc<Scripted>) {
     let journal = Arc::new(Scripted::default());
     let durability = options.persistence.as_ref().map(|p| p.durability).unwrap_or_default();
     let persistence = Persistence { durability, ..persistence(&journal, image) };
@@ -112,7 +112,7 @@ fn count(id: usize, bucket: &str) -> String {
     format!(r#"{{"id":{id},"type":"store.count","bucket":"{bucket}"}}"#)
 }
 
-fn result(id: usize, data: &str) -> String {
+pub(crate) fn result(id: usize, data: &str) -> String {
     format!(r#"{{"id":{id},"type":"result","data":{data}}}"#)
 }
 
@@ -122,7 +122,7 @@ fn push(subscription: usize, data: &str) -> String {
     )
 }
 
-fn lost(id: usize) -> String {
+pub(crate) fn lost(id: usize) -> String {
     let text = "Write could not be stored; nothing was changed";
     format!(r#"{{"id":{id},"type":"error","code":"INTERNAL_ERROR","message":"{text}"}}"#)
 }

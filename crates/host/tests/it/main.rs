@@ -10,6 +10,8 @@ mod client;
 mod deltas;
 mod duplex;
 mod durability;
+mod durable_accounts;
+mod durable_procedures;
 mod handshake;
 mod identity;
 mod liveness;

@@ -173,5 +173,8 @@ fn administration_of_a_stopped_server() {
     bench.commit(changes);
     assert_eq!(bench.call(&mut boss, C::RefreshSession), unauthorized("Invalid or expired session"));
     assert!(bench.call(&mut Peer::at("x"), login("boss", "brand-new-1")).is_ok());
+    let [boss] = bench.identity.user_summaries().try_into().unwrap();
+    assert_eq!((boss.username.as_str(), boss.enabled), ("boss", true));
+    assert_eq!(boss.roles, ["superadmin"]);
     assert!(bench.reloaded().records().eq(bench.identity.records()));
 }
