@@ -592,3 +592,6 @@ impl Hub {
 fn refused(refusal: Refusal) -> Progress {
     Progress::Done(Err(refusal), SessionChange::Keep, None)
 }
+
+#[cfg(test)]
+mod tests;

@@ -107,6 +107,7 @@ impl EmbeddedProcedures {
     ///
     /// # Errors
     /// The answer for the client.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the others are told apart by the caller")]
     pub(crate) fn administer(&self, call: ProceduresCall, store: &EmbeddedStore) -> Result<Body, Refusal> {
         store.admit()?;
         let mut registered = self.registered();
@@ -144,6 +145,7 @@ impl EmbeddedProcedures {
     }
 
     /// Executes a call that only looks.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the others are told apart by the caller")]
     pub(crate) fn look(&self, call: ProceduresCall) -> Reply<Body, Unkept> {
         let registered = self.registered();
         let outcome = match &call {
