@@ -13,7 +13,7 @@ use crate::{
     subscriptions::Watched,
 };
 use alloc::{borrow::Cow, format, string::String, vec::Vec};
-use resource::{Resource, bucket_to_query, resource_of};
+use resource::{Resource, bucket_to_watch, further_bucket, resource_of};
 
 /// Declarative rules; they can only allow.
 #[derive(Clone, Debug, Default)]
@@ -79,6 +79,9 @@ pub(crate) fn authorize(
     members: &Members<'_>,
     shared: &dyn Shared,
 ) -> Result<(), Refusal> {
+    // Whoever may subscribe may ask for what the subscription shows.
+    let is_snapshot = operation == Some(Operation::StoreSnapshot);
+    let kind = if is_snapshot { Operation::StoreSubscribe.name() } else { kind };
     let token = match (mode, session) {
         (AuthMode::Token(token), _) => token,
         (AuthMode::BuiltIn, Some(session)) => {
@@ -93,10 +96,8 @@ pub(crate) fn authorize(
         return check.transaction(members);
     }
     check.allowed(kind, &resource_of(operation, members, shared))?;
-    if operation == Some(Operation::StoreDefineQuery) {
-        check.allowed("store.where", &Resource::Named(bucket_to_query(members)))?;
-    }
-    Ok(())
+    further_bucket(operation, members, shared)
+        .map_or(Ok(()), |bucket| check.allowed("store.where", &Resource::Named(bucket)))
 }
 
 /// Checks whether a client may run one operation on one resource, apart from a request: for work that is done on its
@@ -153,8 +154,14 @@ pub(crate) fn may_watch(
         }
         Watched::Pattern(pattern) => (Operation::RulesSubscribe, Resource::Named(pattern.into())),
     };
+    let check = Check { token, session: &session, shared };
+    let further = match watched {
+        Watched::Query(_) => None,
+        Watched::Pattern(pattern) => bucket_to_watch(pattern, shared),
+    };
     check_tier(token, &session, Some(operation)).is_ok()
-        && Check { token, session: &session, shared }.allowed(operation.name(), &resource).is_ok()
+        && check.allowed(operation.name(), &resource).is_ok()
+        && further.is_none_or(|bucket| check.allowed("store.where", &Resource::Named(bucket.into())).is_ok())
 }
 
 /// Lists the buckets that a session may see in `store.buckets`; `None` = all.

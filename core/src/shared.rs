@@ -51,6 +51,11 @@ pub trait Shared {
         false
     }
 
+    /// Tells whether changes of the store are events `bucket.<name>.inserted`, `.updated` and `.deleted` too.
+    fn has_store_events(&self) -> bool {
+        false
+    }
+
     /// Names the buckets that a user of the built-in identity may see listed. Names may repeat, and may not exist.
     fn visible_buckets(&self, user_id: &str) -> Vec<String> {
         let _ = user_id;

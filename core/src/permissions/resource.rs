@@ -108,10 +108,38 @@ pub(crate) fn inner_resources<'a>(
     })
 }
 
-/// The bucket that a `store.defineQuery` wants to read, `*` if there is none.
-pub(crate) fn bucket_to_query<'a>(members: &Members<'a>) -> Cow<'a, str> {
-    let config = members.get("config").and_then(Members::of);
-    config.and_then(|config| config.text("bucket")).unwrap_or("*".into())
+/// The bucket whose records a request gets at besides what it names, `*` if that may be several: a query reads it, or
+/// its changes come as events.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the others touch nothing but what they name")]
+pub(crate) fn further_bucket<'a>(
+    operation: Option<Operation>,
+    members: &Members<'a>,
+    shared: &dyn Shared,
+) -> Option<Cow<'a, str>> {
+    match operation? {
+        Operation::StoreDefineQuery => {
+            let config = members.get("config").and_then(Members::of);
+            Some(config.and_then(|config| config.text("bucket")).unwrap_or("*".into()))
+        }
+        Operation::RulesSubscribe => {
+            let pattern = members.text("pattern")?;
+            bucket_to_watch(&pattern, shared).map(|bucket| bucket.to_owned().into())
+        }
+        _ => None,
+    }
+}
+
+/// The bucket whose changes a pattern of topics shows as events, `*` if there may be several.
+pub(crate) fn bucket_to_watch<'p>(pattern: &'p str, shared: &dyn Shared) -> Option<&'p str> {
+    if !shared.has_store_events() {
+        return None;
+    }
+    if let Some((head, _)) = pattern.split_once('*') {
+        let may_match = head.starts_with("bucket.") || "bucket.".starts_with(head);
+        return may_match.then_some("*");
+    }
+    let (bucket, change) = pattern.strip_prefix("bucket.")?.rsplit_once('.')?;
+    matches!(change, "inserted" | "updated" | "deleted").then_some(bucket)
 }
 
 /// Names what a request touches for people; a transaction names its buckets, joined with commas. At most about

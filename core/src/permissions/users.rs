@@ -2,7 +2,7 @@
 //!
 //! Source: the auth specification, sections 5.1 and 6.6.
 
-use super::resource::{Resource, bucket_to_query, inner_resources, resource_of};
+use super::resource::{Resource, bucket_to_watch, further_bucket, inner_resources, resource_of};
 use crate::{Code, Operation, Refusal, Session, Shared, request::Members, subscriptions::Watched};
 use alloc::format;
 
@@ -47,11 +47,9 @@ pub(super) fn authorize(
         return check.transaction(members);
     }
     check.allowed(kind, operation, &resource_of(operation, members, shared))?;
-    if operation == Some(Operation::StoreDefineQuery) {
-        let bucket = Resource::Named(bucket_to_query(members));
-        check.allowed("store.where", Some(Operation::StoreWhere), &bucket)?;
-    }
-    Ok(())
+    further_bucket(operation, members, shared).map_or(Ok(()), |bucket| {
+        check.allowed("store.where", Some(Operation::StoreWhere), &Resource::Named(bucket))
+    })
 }
 
 /// Checks whether a user may run one operation on one resource.
@@ -75,6 +73,9 @@ pub(super) fn may_watch(user_id: &str, watched: Watched<'_>, shared: &dyn Shared
         }
         Watched::Pattern(pattern) => {
             shared.permits_user(user_id, Operation::RulesSubscribe.name(), Target::Topic(pattern))
+                && bucket_to_watch(pattern, shared).is_none_or(|bucket| {
+                    shared.permits_user(user_id, Operation::StoreWhere.name(), Target::Bucket(bucket))
+                })
         }
     }
 }

@@ -524,7 +524,7 @@ impl<S, T: Timer> Drive<S, T> {
                 self.take_progress(now, token, progress);
             }
             Effect::Server { token, call } => {
-                let answer = self.hub.answer(now, call);
+                let answer = self.hub.answer(now, self.connection.session().map(|own| &**own), call);
                 self.connection.reply(now, &*self.hub, token, answer);
             }
             Effect::Audit { token, query } => {

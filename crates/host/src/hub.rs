@@ -44,7 +44,7 @@ pub struct Hub {
     pub(crate) revocation: Revocation,
     pub(crate) store: Arc<dyn StoreBackend>,
     pub(crate) embedded: Arc<EmbeddedStore>,
-    rules: Option<EmbeddedRules>,
+    pub(crate) rules: Option<EmbeddedRules>,
     procedures: Option<EmbeddedProcedures>,
     pub(crate) accounts: Option<Accounts>,
     pub(crate) stopping: AtomicBool,
@@ -230,17 +230,27 @@ impl Hub {
         self.options.authenticator.as_ref()
     }
 
-    pub(crate) fn answer(&self, now: Now, call: ServerCall) -> Result<Body, Refusal> {
+    pub(crate) fn answer(
+        &self,
+        now: Now,
+        caller: Option<&Session>,
+        call: ServerCall,
+    ) -> Result<Body, Refusal> {
+        let spared = self.spared(caller);
         let value = match call {
             ServerCall::Stats { system } => self.stats_for(now, system).to_value(),
             ServerCall::Connections => {
                 Value::Array(self.connections().iter().map(crate::stats::connection_value).collect())
             }
-            ServerCall::RevokeSession { user_id } => counted("revoked", self.revoke_session(now, &user_id)?),
+            ServerCall::RevokeSession { user_id } => {
+                self.check_spared(spared, &user_id)?;
+                counted("revoked", self.revoke_session(now, &user_id)?)
+            }
             ServerCall::RevokeSessions { user_id, role } => {
-                counted("revoked", self.revoke_sessions(now, user_id.as_deref(), role.as_deref())?)
+                counted("revoked", self.revoke_matching(now, user_id.as_deref(), role.as_deref(), spared)?)
             }
             ServerCall::Unrevoke { user_id } => {
+                self.check_spared(spared, &user_id)?;
                 let mut answer = Object::new();
                 answer.set("removed", self.unrevoke(now, &user_id));
                 Value::Object(answer)

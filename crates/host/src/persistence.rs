@@ -95,7 +95,10 @@ fn define(store: &mut Store, options: &Options, auto_define: bool, now_ms: u64) 
     let mut problems = Vec::new();
     for (name, definition) in &options.buckets {
         let outcome = parse(definition).and_then(|config: Object| {
-            guard(system(name).or_else(|| noex_core::system_bucket_in_schema(config.get("schema"))))?;
+            if options.identity.is_some() && name.starts_with('_') {
+                return Err("Bucket name must not start with \"_\"".to_owned());
+            }
+            guard(noex_core::system_bucket_in_schema(config.get("schema")))?;
             match store.incompatibility(name, &config).filter(|_| auto_define) {
                 Some(what) => Err(format!("incompatible with persisted definition: {what}")),
                 None => store.define_bucket(now_ms, name, &config).map_err(text),

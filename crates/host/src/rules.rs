@@ -121,6 +121,12 @@ impl EmbeddedRules {
         Reply::resting_on(ticket, outcome, again)
     }
 
+    /// Tells whether changes of the store enter the engine as events.
+    #[must_use]
+    pub fn has_store_events(&self) -> bool {
+        self.bridge.store_events
+    }
+
     /// Starts watching events; no event after this is missed.
     ///
     /// # Errors

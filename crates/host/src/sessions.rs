@@ -8,7 +8,15 @@ use crate::{
     revocation::{Full, REVOKED_MAX},
 };
 use noex_core::{AuditQuery, AuditRecord, AuthMode, Now, Refusal, Session};
+use noex_identity::{Identity, SUPERADMIN_ROLE, superadmin_required};
 use std::{collections::BTreeSet, sync::Arc};
+
+/// Whom a revocation does not touch.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Spared {
+    Nobody,
+    Superadmins,
+}
 
 impl Hub {
     /// Revokes a user: all connections of the user are closed with `session_revoked` before they execute anything
@@ -36,26 +44,55 @@ impl Hub {
         user_id: Option<&str>,
         role: Option<&str>,
     ) -> Result<usize, Refusal> {
+        self.revoke_matching(now, user_id, role, Spared::Nobody)
+    }
+
+    pub(crate) fn revoke_matching(
+        &self,
+        now: Now,
+        user_id: Option<&str>,
+        role: Option<&str>,
+        spared: Spared,
+    ) -> Result<usize, Refusal> {
         let mut revoked = self.revocation.lock();
         let matches = |session: &Session| {
             user_id.is_none_or(|user| session.user_id == user)
                 && role.is_none_or(|role| session.has_role(role))
         };
-        let users: BTreeSet<String> = self
-            .registry
-            .entries()
-            .iter()
-            .filter_map(|entry| entry.session())
-            .filter(|session| matches(session))
-            .map(|session| session.user_id.clone())
-            .collect();
+        let entries = self.registry.entries();
+        let sessions = entries.iter().filter_map(|entry| entry.session());
+        let matching: Vec<Arc<Session>> = sessions.filter(|session| matches(session)).collect();
+        if spared == Spared::Superadmins && matching.iter().any(|session| session.has_role(SUPERADMIN_ROLE)) {
+            return Err(superadmin_required());
+        }
+        let users: BTreeSet<&str> = matching.iter().map(|session| session.user_id.as_str()).collect();
         for user in &users {
             revoked.insert(user, now.unix_ms, self.revoked_until_ms(now)).map_err(full)?;
         }
         let closed = self.close_sessions(matches);
         drop(revoked);
-        self.end_stored_sessions(now, users.iter().map(String::as_str))?;
+        self.end_stored_sessions(now, users)?;
         Ok(closed)
+    }
+
+    /// Whom a client may not revoke: only a superadmin touches superadmins.
+    pub(crate) fn spared(&self, caller: Option<&Session>) -> Spared {
+        let free = self.accounts.is_none() || caller.is_some_and(|own| self.is_superadmin(&own.user_id));
+        if free { Spared::Nobody } else { Spared::Superadmins }
+    }
+
+    /// Refuses to revoke a user who is spared, logged in or not.
+    pub(crate) fn check_spared(&self, spared: Spared, user_id: &str) -> Result<(), Refusal> {
+        if spared == Spared::Superadmins && self.is_superadmin(user_id) {
+            return Err(superadmin_required());
+        }
+        Ok(())
+    }
+
+    fn is_superadmin(&self, user_id: &str) -> bool {
+        let holds =
+            |identity: &Identity| identity.role_names(user_id).iter().any(|role| role == SUPERADMIN_ROLE);
+        self.with_identity(holds).unwrap_or(false)
     }
 
     /// Lets a revoked user log in again; false if that was not forbidden.

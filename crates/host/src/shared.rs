@@ -97,6 +97,10 @@ impl Shared for Hub {
         self.user_is_permitted(user_id, operation, target)
     }
 
+    fn has_store_events(&self) -> bool {
+        self.rules.as_ref().is_some_and(|rules| rules.has_store_events())
+    }
+
     fn visible_buckets(&self, user_id: &str) -> Vec<String> {
         self.buckets_shown_to(user_id)
     }

@@ -360,7 +360,9 @@ pub(crate) fn admin_required() -> Refusal {
     Refusal::new(Code::Forbidden, "Admin role required")
 }
 
-pub(crate) fn superadmin_required() -> Refusal {
+/// The refusal of what only a superadmin may do.
+#[must_use]
+pub fn superadmin_required() -> Refusal {
     Refusal::new(Code::Forbidden, "Superadmin role required")
 }
 

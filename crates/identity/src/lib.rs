@@ -72,6 +72,7 @@ pub use access::{Check, Target};
 pub use changes::{Changes, RecordAction, RecordChange};
 pub use identity::{
     Caller, Environment, Identity, Notice, Outcome, Pending, SessionChange, StaleChanges, Step,
+    superadmin_required,
 };
 pub use names::ResourceKind;
 pub use offline::UserSummary;
@@ -79,5 +80,5 @@ pub use password::{PasswordJob, PasswordResult};
 pub use row::{LoadError, bucket_definitions};
 pub use sessions::TokenLogin;
 pub use settings::{PasswordCost, SecretHash, Settings};
-pub use state::SUPERADMIN;
+pub use state::{SUPERADMIN, SUPERADMIN_ROLE};
 pub use token::TokenHash;

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 pub const SUPERADMIN: &str = "__superadmin__";
 
 /// Name of the role that may do everything.
-pub(crate) const SUPERADMIN_ROLE: &str = "superadmin";
+pub const SUPERADMIN_ROLE: &str = "superadmin";
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {

@@ -94,7 +94,7 @@ fn definitions_at_the_start_do_not_name_system_buckets() {
     assert_eq!(
         problems,
         [
-            text("buckets._mine", "_mine"),
+            "buckets._mine: Bucket name must not start with \"_\"".to_owned(),
             text("buckets.b", "_roles"),
             text("queries.q", "_users"),
             text("procedures.definitions[0]", "_acl")
@@ -154,10 +154,64 @@ fn an_admin_does_not_touch_superadmins() {
         ("identity.resetPassword", json!({"userId": sara, "newPassword": "password2"})),
         ("identity.disableUser", json!({"userId": sara})),
         ("identity.deleteUser", json!({"userId": sara})),
+        ("server.revokeSession", json!({"userId": sara})),
+        ("server.revokeSession", json!({"userId": "__superadmin__"})),
+        ("server.revokeSessions", json!({"role": "superadmin"})),
+        ("server.revokeSessions", json!({"userId": "__superadmin__"})),
+        ("server.unrevoke", json!({"userId": sara})),
     ] {
         assert_eq!(tour.refused(&mut client, kind, fields), "FORBIDDEN Superadmin role required", "{kind}");
     }
     tour.login("sara");
+    let bob = tour.user("bob", &["writer"]);
+    tour.login("bob");
+    assert_eq!(
+        tour.ok(&mut client, "server.revokeSessions", json!({"role": "writer"})),
+        json!({"revoked": 1})
+    );
+    assert_eq!(tour.ok(&mut client, "server.unrevoke", json!({"userId": bob})), json!({"removed": true}));
+}
+
+#[test]
+fn events_of_the_store_show_no_bucket_that_may_not_be_read() {
+    let mut tour = Tour::new();
+    let ann_id = {
+        tour.role("listener", json!([{"allow": ["rules.subscribe", "rules.emit"]}]));
+        tour.user("ann", &["listener"])
+    };
+    let mut ann = tour.login("ann");
+    let refused =
+        |pattern: &str| (json!({ "pattern": pattern }), if pattern.contains('*') { "*" } else { "items" });
+    for pattern in ["*", "*.items.inserted", "b*", "bucket.*", "bucket.items.*", "bucket.items.inserted"] {
+        let (fields, bucket) = refused(pattern);
+        let text = format!("FORBIDDEN No access to store.where on {bucket}");
+        assert_eq!(tour.refused(&mut ann, "rules.subscribe", fields), text, "{pattern}");
+    }
+    for pattern in ["order.*", "bucket.items", "bucket.items.counted", "buckets.*"] {
+        tour.ok(&mut ann, "rules.subscribe", json!({ "pattern": pattern }));
+    }
+    tour.grant(&ann_id, "bucket", "items", &["read"]);
+    tour.ok(&mut ann, "rules.subscribe", json!({"pattern": "bucket.items.inserted"}));
+    tour.root("store.insert", json!({"bucket": "items", "data": {"id": "1"}}));
+    assert_eq!(tour.news(&mut ann)[0]["data"]["topic"], "bucket.items.inserted");
+    tour.revoke(&ann_id, "bucket", "items");
+    tour.root("store.insert", json!({"bucket": "items", "data": {"id": "2"}}));
+    let news = tour.news(&mut ann);
+    assert_eq!((news.len(), &news[0]["reason"]), (1, &json!("permission_revoked")), "{news:?}");
+}
+
+#[test]
+fn whoever_may_subscribe_may_ask_for_the_state_of_his_subscriptions_only() {
+    let mut tour = Tour::new();
+    tour.user("ann", &["reader"]);
+    tour.user("bob", &["reader"]);
+    let (mut ann, mut bob) = (tour.login("ann"), tour.login("bob"));
+    let query = json!({"query": "all", "mode": "delta"});
+    let own = tour.ok(&mut ann, "store.subscribe", query)["subscriptionId"].clone();
+    let snapshot = json!({ "subscriptionId": own });
+    tour.ok(&mut ann, "store.snapshot", snapshot.clone());
+    let refused = tour.refused(&mut bob, "store.snapshot", snapshot);
+    assert!(refused.starts_with("NOT_FOUND Subscription "), "{refused}");
 }
 
 #[test]
