@@ -12,9 +12,8 @@ use hashbrown::HashMap;
 /// of members, so a message with very many of them costs no more than its length.
 #[derive(Clone, Debug, Default)]
 pub struct Object {
+    /// Those with integer-like names are at the front; nothing is kept about them, so that a [`Value`] stays small.
     members: Vec<(CompactString, Value)>,
-    /// How many members at the front have integer-like names.
-    integer_names: usize,
 }
 
 /// Up to this many members a linear search beats building a map.
@@ -24,7 +23,7 @@ impl Object {
     /// Makes an object without members.
     #[must_use]
     pub const fn new() -> Self {
-        Self { members: Vec::new(), integer_names: 0 }
+        Self { members: Vec::new() }
     }
 
     /// Gives the number of members.
@@ -75,18 +74,12 @@ impl Object {
 
     /// Removes a member and gives its value.
     pub fn remove(&mut self, name: &str) -> Option<Value> {
-        let at = self.members.iter().position(|(n, _)| n == name)?;
-        if at < self.integer_names {
-            self.integer_names -= 1;
-        }
+        let at = self.position(name)?;
         Some(self.members.remove(at).1)
     }
 
     /// Removes the members whose name is not to be kept.
     pub fn retain(&mut self, mut keep: impl FnMut(&CompactString) -> bool) {
-        let front = self.members.get(..self.integer_names).unwrap_or_default();
-        // Asked twice about these few, so that the rest can be done in one go.
-        self.integer_names = front.iter().filter(|(name, _)| keep(name)).count();
         self.members.retain(|(name, _)| keep(name));
     }
 
@@ -127,10 +120,9 @@ impl Object {
             self.members.push((name, value));
             return;
         };
-        let front = self.members.get(..self.integer_names).unwrap_or_default();
-        let at = front.partition_point(|(n, _)| integer_name(n).is_some_and(|other| other < number));
-        self.members.insert(at, (name, value));
-        self.integer_names += 1;
+        let less =
+            |(name, _): &(CompactString, Value)| integer_name(name).is_some_and(|other| other < number);
+        self.members.insert(self.members.partition_point(less), (name, value));
     }
 
     /// Adds members with integer-like names of which none exists yet; among themselves the last one wins.
@@ -138,14 +130,14 @@ impl Object {
         if added.is_empty() {
             return;
         }
-        let rest = self.members.split_off(self.integer_names);
+        let integers = self.members.partition_point(|(name, _)| integer_name(name).is_some());
+        let rest = self.members.split_off(integers);
         self.members.append(&mut added);
         // Stable, so of equal names the last comes last; dedup keeps the first of a run after reversing.
         self.members.sort_by_key(|(name, _)| integer_name(name));
         self.members.reverse();
         self.members.dedup_by(|later, kept| later.0 == kept.0);
         self.members.reverse();
-        self.integer_names = self.members.len();
         self.members.extend(rest);
     }
 }
@@ -177,7 +169,7 @@ impl From<Vec<(CompactString, Value)>> for Object {
                 .iter()
                 .enumerate()
                 .all(|(at, (name, _))| integer_name(name).is_none() && !repeated(at, name));
-        if in_order { Self { members, integer_names: 0 } } else { members.into_iter().collect() }
+        if in_order { Self { members } } else { members.into_iter().collect() }
     }
 }
 
@@ -209,6 +201,12 @@ mod tests {
 
     fn names(object: &Object) -> Vec<&str> {
         object.iter().map(|(name, _)| name.as_str()).collect()
+    }
+
+    #[test]
+    fn values_are_small() {
+        // Records are mostly these.
+        assert_eq!((size_of::<Value>(), size_of::<(CompactString, Value)>()), (32, 56));
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl<'a> Raw<'a> {
     pub fn as_str(self) -> Option<Cow<'a, str>> {
         // Only what was scanned becomes a `Raw`, so the quotes are a pair.
         let inside = self.0.strip_prefix('"')?.strip_suffix('"')?;
-        if inside.as_bytes().contains(&b'\\') {
+        if plain_len(inside.as_bytes()) < inside.len() {
             return Parser::new(self.0).string().ok();
         }
         Some(Cow::Borrowed(inside))
