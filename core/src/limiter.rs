@@ -48,7 +48,8 @@ pub struct RateLimiter {
     logs: HashMap<String, Log>,
     /// Use order: stamp of the last use to key.
     uses: BTreeMap<u64, String>,
-    next_use: u64,
+    /// Stamp given out last.
+    last_use: u64,
 }
 
 #[derive(Debug, Default)]
@@ -65,7 +66,7 @@ impl RateLimiter {
     /// Makes a limiter for at most `keys_max` keys (0 = unlimited).
     #[must_use]
     pub fn new(limit: RateLimit, keys_max: usize) -> Self {
-        Self { limit, keys_max, logs: HashMap::new(), uses: BTreeMap::new(), next_use: 0 }
+        Self { limit, keys_max, logs: HashMap::new(), uses: BTreeMap::new(), last_use: 0 }
     }
 
     /// Charges one request to a key.
@@ -108,12 +109,14 @@ impl RateLimiter {
 
     fn log(&mut self, key: &str, now: Now) -> &mut Log {
         self.evict(now.mono.as_millis(), self.logs.contains_key(key));
-        self.next_use += 1;
-        let stamp = self.next_use;
         let log = self.logs.entry_ref(key).or_default();
-        let name = self.uses.remove(&log.last_use).filter(|name| name == key).unwrap_or_else(|| key.into());
-        self.uses.insert(stamp, name);
-        log.last_use = stamp;
+        // One key many times in a row needs no new place. Stamps begin at 1.
+        if log.last_use == 0 || log.last_use != self.last_use {
+            self.last_use += 1;
+            let name = self.uses.remove(&log.last_use).unwrap_or_else(|| key.into());
+            self.uses.insert(self.last_use, name);
+            log.last_use = self.last_use;
+        }
         log
     }
 
@@ -121,17 +124,13 @@ impl RateLimiter {
     /// one if there is no room for one more. A key that is `known` needs none.
     fn evict(&mut self, now_ms: u64, known: bool) {
         for _ in 0..2 {
-            let Some((stamp, key)) = self.uses.first_key_value().map(|(stamp, key)| (*stamp, key.clone()))
-            else {
-                return;
-            };
+            let Some(first) = self.uses.first_entry() else { return };
             let full = !known && self.keys_max != 0 && self.logs.len() >= self.keys_max;
-            let idle = self.logs.get(&key).is_none_or(|log| log.is_idle(self.limit, now_ms));
+            let idle = self.logs.get(first.get()).is_none_or(|log| log.is_idle(self.limit, now_ms));
             if !full && !idle {
                 return;
             }
-            self.uses.remove(&stamp);
-            self.logs.remove(&key);
+            self.logs.remove(&first.remove());
         }
     }
 }

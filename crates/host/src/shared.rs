@@ -12,11 +12,19 @@ use std::{
 /// Rate limiters, sharded by key so that connections do not wait for each other.
 #[derive(Debug)]
 pub(crate) struct Limits {
-    shards: Vec<Mutex<RateLimiter>>,
+    shards: Vec<Mutex<Shard>>,
     hasher: RandomState,
     subscriptions: AtomicUsize,
     subscriptions_max: usize,
     last_subscription: AtomicU64,
+}
+
+/// The keys that hash to one shard.
+#[derive(Debug)]
+struct Shard {
+    limiter: RateLimiter,
+    /// Room in which a key is put together.
+    key: String,
 }
 
 /// Shards, if there are so many keys that an uneven spread does not matter.
@@ -29,7 +37,8 @@ impl Limits {
         let shards = if keys_max == 0 || keys_max >= KEYS_MIN_FOR_SHARDS { SHARDS } else { 1 };
         Self {
             shards: options.rate_limit.map_or_else(Vec::new, |limit| {
-                (0..shards).map(|_| Mutex::new(RateLimiter::new(limit, keys_max.div_ceil(shards)))).collect()
+                let shard = || RateLimiter::new(limit, keys_max.div_ceil(shards));
+                (0..shards).map(|_| Mutex::new(Shard { limiter: shard(), key: String::new() })).collect()
             }),
             hasher: RandomState::default(),
             subscriptions: AtomicUsize::new(0),
@@ -48,8 +57,13 @@ impl Limits {
         }
         let count = self.shards.len() as u64;
         let shard = self.hasher.hash_one((kind, key)).checked_rem(count)?;
-        let shard = self.shards.get(usize::try_from(shard).ok()?)?;
-        Some(use_it(&mut shard.lock(), &format!("{kind}:{key}")))
+        let mut shard = self.shards.get(usize::try_from(shard).ok()?)?.lock();
+        let Shard { limiter, key: whole } = &mut *shard;
+        whole.clear();
+        for part in [kind, ":", key] {
+            whole.push_str(part);
+        }
+        Some(use_it(limiter, whole))
     }
 }
 
