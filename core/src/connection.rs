@@ -465,7 +465,7 @@ impl Connection {
     fn settle(&mut self, number: u64, outcome: Result<Option<Data>, Refusal>) {
         let Some(id) = self.replies.id(number) else { return };
         let (text, error) = match outcome {
-            Ok(data) => (frame::result(id, data), None),
+            Ok(data) => (frame::result(id.clone(), data), None),
             Err(refusal) => {
                 (frame::error(id, &refusal, self.config.expose_error_details), Some(refusal.message))
             }
@@ -517,7 +517,7 @@ impl Connection {
     }
 
     fn answer_data(&mut self, id: RequestId, data: Data) {
-        let text = frame::result(&id, Some(data));
+        let text = frame::result(id.clone(), Some(data));
         self.answer_success(id, text);
     }
 

@@ -36,29 +36,52 @@ impl Frame {
     }
 }
 
-/// The payload of a text message: an owned head, a body that may be shared by many connections, and a tail.
+/// The payload of a text message: a head, a body that may be shared by many connections, and a tail.
 ///
-/// Large results are not copied per connection until a framing layer needs them in one piece.
+/// Nothing is copied into one piece until a framing layer needs that.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Text {
-    head: String,
-    body: Option<Arc<str>>,
+    head: Head,
+    body: Option<Data>,
     tail: &'static str,
 }
 
-/// Bodies below this size are copied into the head: cheaper than carrying a reference along.
+/// Bodies of pushes below this size are copied into the head: cheaper than carrying a reference along.
 const INLINE_BYTES_MAX: usize = 512;
+
+/// What comes before the body.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Head {
+    /// That of a result with data, the most frequent message by far: only the id differs.
+    Result(RequestId),
+    Other(String),
+}
+
+impl Head {
+    fn pieces(&self) -> [&str; 3] {
+        match self {
+            Head::Result(id) => ["{\"id\":", id.as_str(), ",\"type\":\"result\",\"data\":"],
+            Head::Other(text) => [text, "", ""],
+        }
+    }
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self::Other(String::new())
+    }
+}
 
 impl Text {
     /// Makes a payload of one piece.
     #[must_use]
     pub fn new(text: String) -> Self {
-        Self { head: text, body: None, tail: "" }
+        Self { head: Head::Other(text), body: None, tail: "" }
     }
 
     fn with_body(mut head: String, body: Arc<str>, tail: &'static str) -> Self {
         if body.len() > INLINE_BYTES_MAX {
-            return Self { head, body: Some(body), tail };
+            return Self { head: Head::Other(head), body: Some(Data::Shared(body)), tail };
         }
         head.push_str(&body);
         head.push_str(tail);
@@ -68,7 +91,7 @@ impl Text {
     /// Bytes of the whole payload.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.head.len() + self.body.as_ref().map_or(0, |body| body.len()) + self.tail.len()
+        self.pieces().iter().map(|piece| piece.len()).sum()
     }
 
     /// Tells whether the payload has no bytes.
@@ -77,30 +100,39 @@ impl Text {
         self.len() == 0
     }
 
-    /// The pieces, in order, for vectored writes.
+    /// The pieces, in order, for vectored writes or for a buffer.
     #[must_use]
-    pub fn pieces(&self) -> [&str; 3] {
-        [&self.head, self.body.as_deref().unwrap_or_default(), self.tail]
+    pub fn pieces(&self) -> [&str; 5] {
+        let [first, id, rest] = self.head.pieces();
+        [first, id, rest, self.body.as_ref().map_or("", Data::as_str), self.tail]
     }
 
     /// Joins the pieces.
     #[must_use]
     pub fn into_string(self) -> String {
-        let Some(body) = self.body else { return self.head };
-        let mut whole = String::with_capacity(self.head.len() + body.len() + self.tail.len());
-        whole.push_str(&self.head);
-        whole.push_str(&body);
-        whole.push_str(self.tail);
-        whole
+        match self {
+            Self { head: Head::Other(head), body: None, .. } => head,
+            pieces => pieces.pieces().concat(),
+        }
     }
 }
 
-/// Data of a result: shared, owned, constant, or absent (the member is left out).
+/// Data of a result: shared, owned, or constant.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Data {
     Shared(Arc<str>),
     Owned(String),
     Static(&'static str),
+}
+
+impl Data {
+    fn as_str(&self) -> &str {
+        match self {
+            Data::Shared(text) => text,
+            Data::Owned(text) => text,
+            Data::Static(text) => text,
+        }
+    }
 }
 
 pub(crate) fn welcome(server_time_ms: u64, requires_auth: bool) -> Text {
@@ -112,35 +144,12 @@ pub(crate) fn welcome(server_time_ms: u64, requires_auth: bool) -> Text {
     Text::new(text)
 }
 
-pub(crate) fn result(id: &RequestId, data: Option<Data>) -> Text {
-    let extra = match &data {
-        Some(Data::Owned(text)) => text.len(),
-        Some(Data::Shared(text)) if text.len() <= INLINE_BYTES_MAX => text.len(),
-        Some(Data::Static(text)) => text.len(),
-        Some(Data::Shared(_)) | None => 0,
-    };
-    let mut head = String::with_capacity(id.as_str().len() + extra + 32);
-    head.push_str("{\"id\":");
-    head.push_str(id.as_str());
-    head.push_str(",\"type\":\"result\"");
-    let Some(data) = data else {
-        head.push('}');
-        return Text::new(head);
-    };
-    head.push_str(",\"data\":");
-    match data {
-        Data::Shared(body) => Text::with_body(head, body, "}"),
-        Data::Owned(text) => {
-            head.push_str(&text);
-            head.push('}');
-            Text::new(head)
-        }
-        Data::Static(text) => {
-            head.push_str(text);
-            head.push('}');
-            Text::new(head)
-        }
+/// Answers a request; without `data` the member is left out.
+pub(crate) fn result(id: RequestId, data: Option<Data>) -> Text {
+    if data.is_some() {
+        return Text { head: Head::Result(id), body: data, tail: "}" };
     }
+    Text::new(["{\"id\":", id.as_str(), ",\"type\":\"result\"}"].concat())
 }
 
 /// Answers a subscribe; `version` is shown to those who are sent changes.

@@ -19,11 +19,15 @@ impl RequestId {
 
     /// Reads a finite number. Integers of up to 64 bits keep all their digits.
     fn read(raw: Raw<'_>) -> Option<Self> {
+        let text = raw.text();
+        // Nearly always. A JSON number has no leading zeros, so such a text is canonical.
+        if text.len() <= 15 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Some(Self(CompactString::new(text)));
+        }
         let number = raw.as_number().filter(|n| n.is_finite())?;
         if number == 0.0 {
             return Some(Self::NONE);
         }
-        let text = raw.text();
         if text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok() {
             return Some(Self(text.into()));
         }

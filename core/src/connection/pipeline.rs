@@ -134,21 +134,21 @@ impl Connection {
     /// Step P9: finds whether anybody serves this name.
     fn route(&self, kind: &str, operation: Option<Operation>) -> Result<Operation, Refusal> {
         let absent = |text: &'static str| Err(Refusal::new(Code::UnknownOperation, text));
-        match kind.split_once('.').map(|(family, _)| family) {
-            Some("rules") if !self.config.rules => {
-                return Err(Refusal::new(Code::RulesNotAvailable, "Rule engine is not configured"));
-            }
-            Some("identity") if !matches!(self.config.auth, AuthMode::BuiltIn) => {
-                return absent("Identity management is not configured");
-            }
-            Some("audit") if self.config.audit.is_empty() => return absent("Audit log is not configured"),
-            Some("procedures") if !self.config.procedures => {
-                return absent("Procedures engine is not configured");
-            }
-            Some("auth") if matches!(self.config.auth, AuthMode::None) => {
-                return absent("Authentication is not configured");
-            }
-            _ => {}
+        let family = |prefix: &str| kind.starts_with(prefix);
+        if !self.config.rules && family("rules.") {
+            return Err(Refusal::new(Code::RulesNotAvailable, "Rule engine is not configured"));
+        }
+        if !matches!(self.config.auth, AuthMode::BuiltIn) && family("identity.") {
+            return absent("Identity management is not configured");
+        }
+        if self.config.audit.is_empty() && family("audit.") {
+            return absent("Audit log is not configured");
+        }
+        if !self.config.procedures && family("procedures.") {
+            return absent("Procedures engine is not configured");
+        }
+        if matches!(self.config.auth, AuthMode::None) && family("auth.") {
+            return absent("Authentication is not configured");
         }
         use Operation as O;
         match operation {
