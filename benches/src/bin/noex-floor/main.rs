@@ -2,9 +2,11 @@
 //!
 //! smol and async-tungstenite with a small read buffer. Each turn of a connection takes every message that has already
 //! arrived, up to a budget, queues the replies and flushes once. `--mode echo` returns the text; `--mode envelope`
-//! parses id and type as JSON and answers an empty result. Listens on 127.0.0.1 only and prints `READY <port>`.
+//! parses id and type as JSON and answers an empty result; `--mode fanout` sends writes to subscribers. Listens on 127.0.0.1 only and prints `READY <port>`.
 
 #![forbid(unsafe_code)]
+
+mod fanout;
 
 use std::future;
 use std::io::Write;
@@ -18,6 +20,7 @@ use std::thread;
 use async_tungstenite::WebSocketStream;
 use async_tungstenite::tungstenite::protocol::WebSocketConfig;
 use async_tungstenite::tungstenite::{Message, Utf8Bytes};
+use fanout::{Fanout, Mailbox};
 use futures::{Sink, Stream};
 use noex_bench::error::LoadError;
 use noex_bench::flags::Flags;
@@ -25,7 +28,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use smol::{Async, Executor};
 
-const HELP: &str = "noex-floor [--mode echo|envelope (echo)] [--threads N (1)] [--port P (0: any)]\n";
+const HELP: &str = "noex-floor [--mode echo|envelope|fanout (echo)] [--threads N (1)] [--port P (0: any)]\n";
 /// Allocated per connection and cleared before each read, so small.
 const READ_BUFFER_BYTES: usize = 4 << 10;
 /// Unsent replies of one connection above which it is not read.
@@ -33,10 +36,14 @@ const WRITE_BUFFER_BYTES_MAX: usize = 1 << 20;
 /// Messages of one connection per turn; then the others get theirs.
 const BUDGET: usize = 256;
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// The first message of mode `fanout`, as clients of a server expect it.
+const WELCOME: &str = r#"{"type":"welcome","version":"1.0.0","serverTime":0,"requiresAuth":false}"#;
+
+#[derive(Clone, Debug)]
 enum Mode {
     Echo,
     Envelope,
+    Fanout(Arc<Fanout>, Arc<Mailbox>),
 }
 
 /// The part of a request every server has to read.
@@ -45,6 +52,17 @@ struct Envelope<'a> {
     id: u64,
     #[serde(rename = "type", borrow)]
     kind: &'a RawValue,
+}
+
+impl Mode {
+    /// What one more connection is served by: a mailbox of its own.
+    fn for_connection(&self) -> Self {
+        match self {
+            Self::Echo => Self::Echo,
+            Self::Envelope => Self::Envelope,
+            Self::Fanout(fanout, _) => Self::Fanout(Arc::clone(fanout), Arc::default()),
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -67,6 +85,7 @@ fn run() -> Result<(), LoadError> {
     let mode = match flags.text("mode").unwrap_or("echo") {
         "echo" => Mode::Echo,
         "envelope" => Mode::Envelope,
+        "fanout" => Mode::Fanout(Arc::default(), Arc::default()),
         other => return Err(LoadError::Usage(format!("unknown --mode {other}"))),
     };
     let threads = flags.count("threads", 1, 64)?;
@@ -92,7 +111,7 @@ fn run() -> Result<(), LoadError> {
 async fn accept(executor: Arc<Executor<'static>>, listener: Async<TcpListener>, mode: Mode) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => executor.spawn(serve(stream, mode)).detach(),
+            Ok((stream, _)) => executor.spawn(serve(stream, mode.for_connection())).detach(),
             Err(error) => {
                 eprintln!("noex-floor: accept: {error}");
                 return;
@@ -110,11 +129,14 @@ async fn serve(stream: Async<TcpStream>, mode: Mode) {
     let Ok(mut socket) = async_tungstenite::accept_async_with_config(stream, Some(config)).await else {
         return;
     };
-    future::poll_fn(|cx| turn(&mut socket, cx, mode)).await;
+    if matches!(mode, Mode::Fanout(..)) && socket.send(Message::Text(WELCOME.into())).await.is_err() {
+        return;
+    }
+    future::poll_fn(|cx| turn(&mut socket, cx, &mode)).await;
 }
 
 /// One turn of a connection; ready when it is over.
-fn turn(socket: &mut WebSocketStream<Async<TcpStream>>, cx: &mut Context<'_>, mode: Mode) -> Poll<()> {
+fn turn(socket: &mut WebSocketStream<Async<TcpStream>>, cx: &mut Context<'_>, mode: &Mode) -> Poll<()> {
     let mut socket = Pin::new(socket);
     for _ in 0..BUDGET {
         // Pending while the kernel takes no more: the client has to read first.
@@ -122,6 +144,14 @@ fn turn(socket: &mut WebSocketStream<Async<TcpStream>>, cx: &mut Context<'_>, mo
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(_)) => return Poll::Ready(()),
             Poll::Pending => return Poll::Pending,
+        }
+        if let Mode::Fanout(_, mailbox) = mode
+            && let Some(text) = mailbox.next(cx)
+        {
+            if socket.as_mut().start_send(Message::Text(text)).is_err() {
+                return Poll::Ready(());
+            }
+            continue;
         }
         match socket.as_mut().poll_next(cx) {
             Poll::Ready(Some(Ok(Message::Text(text)))) => {
@@ -146,16 +176,19 @@ fn flush(socket: Pin<&mut WebSocketStream<Async<TcpStream>>>, cx: &mut Context<'
     }
 }
 
-fn reply(text: Utf8Bytes, mode: Mode) -> Utf8Bytes {
-    if mode == Mode::Echo {
-        return text;
-    }
-    match serde_json::from_str::<Envelope<'_>>(&text) {
-        Ok(Envelope { id, kind }) if kind.get().starts_with('"') => {
-            format!("{{\"id\":{id},\"type\":\"result\",\"data\":null}}").into()
-        }
-        Ok(_) | Err(_) => {
-            Utf8Bytes::from_static(r#"{"id":0,"type":"error","code":"PARSE_ERROR","message":"Invalid JSON"}"#)
-        }
-    }
+fn reply(text: Utf8Bytes, mode: &Mode) -> Utf8Bytes {
+    let answer = match mode {
+        Mode::Echo => return text,
+        Mode::Envelope => envelope(&text),
+        Mode::Fanout(fanout, mailbox) => fanout.reply(&text, mailbox),
+    };
+    answer.unwrap_or_else(|| {
+        Utf8Bytes::from_static(r#"{"id":0,"type":"error","code":"PARSE_ERROR","message":"Invalid JSON"}"#)
+    })
+}
+
+fn envelope(text: &str) -> Option<Utf8Bytes> {
+    let Envelope { id, kind } = serde_json::from_str(text).ok()?;
+    let valid = kind.get().starts_with('"');
+    valid.then(|| format!("{{\"id\":{id},\"type\":\"result\",\"data\":null}}").into())
 }
