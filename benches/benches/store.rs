@@ -1,12 +1,14 @@
-//! The store: each operation on 1,000 and 1,000,000 records, transactions, filters with and without an index.
+//! The store: each operation on 1,000 and 1,000,000 records, transactions, filters with and without an index; requests of
+//! one thread and of two at the same time.
 //!
 //! `cargo bench -p noex-bench --bench store`
 
-use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
-use noex_bench::exchange::{BUCKET, NOW, record};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use noex_bench::exchange::{self, BUCKET, Exchange, NOW, record};
 use noex_host::store::{Operation, Random, ReadRequest, Store, StoreOptions};
 use noex_json::{Object, Value, parse};
 use std::hint::black_box;
+use std::thread;
 
 /// Foreseeable bytes, so that runs repeat.
 struct Counting(u8);
@@ -119,5 +121,37 @@ fn filters(c: &mut Criterion, store: &mut Store, count: u64) {
     group.finish();
 }
 
-criterion_group!(benches, operations);
+/// Whole requests on one store, each thread with its own connection and records: what is lost is lost to the store's
+/// lock and to memory that the threads share. Twice the elements per second would be perfect.
+fn threads(c: &mut Criterion) {
+    /// Requests of one thread.
+    const REQUESTS: u64 = 10_000;
+    let mut group = c.benchmark_group("requests_at_the_same_time");
+    group.sample_size(20);
+    for (name, request) in [("get", exchange::get as fn(u64) -> String), ("update", exchange::update)] {
+        for count in [1, 2] {
+            let exchange = Exchange::with_store(count * REQUESTS);
+            let store = exchange.store().expect("made with one");
+            let texts: Vec<Vec<String>> = (0..count)
+                .map(|thread| (thread * REQUESTS..(thread + 1) * REQUESTS).map(request).collect())
+                .collect();
+            group.throughput(Throughput::Elements(count * REQUESTS));
+            group.bench_function(BenchmarkId::new(name, count), |b| {
+                b.iter(|| {
+                    thread::scope(|scope| {
+                        for texts in &texts {
+                            scope.spawn(|| {
+                                let mut exchange = Exchange::sharing(store);
+                                texts.iter().map(|text| exchange.handle(text)).sum::<usize>()
+                            });
+                        }
+                    });
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, operations, threads);
 criterion_main!(benches);

@@ -68,6 +68,18 @@ impl Exchange {
         this
     }
 
+    /// One more connection of the same store.
+    #[must_use]
+    pub fn sharing(store: &Arc<EmbeddedStore>) -> Self {
+        Self { store: Some(Arc::clone(store)), ..Self::without_store() }
+    }
+
+    /// The store, if there is one.
+    #[must_use]
+    pub fn store(&self) -> Option<&Arc<EmbeddedStore>> {
+        self.store.as_ref()
+    }
+
     /// Handles one message and gives the bytes of what is sent for it.
     pub fn handle(&mut self, text: &str) -> usize {
         self.connection.handle_message(NOW, &self.shared, Message::Text(text));
