@@ -39,6 +39,11 @@ impl Posting {
         }
     }
 
+    /// Makes a posting of ascending positions.
+    fn of(seqs: impl ExactSizeIterator<Item = u64>) -> Self {
+        if seqs.len() > FEW_MAX { Self::Many(seqs.collect()) } else { Self::Few(seqs.collect()) }
+    }
+
     /// Appends the positions to `out`, ascending.
     pub(crate) fn collect_into(&self, out: &mut Vec<u64>) {
         match self {
@@ -103,6 +108,37 @@ impl Index {
     /// Makes an empty index.
     pub(crate) fn new(spec: IndexSpec) -> Self {
         Self { spec, postings: BTreeMap::new(), numbers: 0, strings: 0, others: 0 }
+    }
+
+    /// Makes the index of records in base order. Sorting them first costs a fraction of as many single insertions.
+    ///
+    /// # Errors
+    /// If values may occur only once: the position of the first record whose value an earlier one has.
+    pub(crate) fn build<'r>(
+        spec: IndexSpec,
+        values: impl Iterator<Item = (u64, &'r Value)>,
+    ) -> Result<Self, u64> {
+        let mut index = Self::new(spec);
+        let mut found = Vec::new();
+        for (seq, value) in values.filter(|(_, value)| !value.is_null()) {
+            *index.count_mut(value) += 1;
+            found.extend(Scalar::new(value).map(|scalar| (scalar, seq)));
+        }
+        // Stable, so equal values stay in base order.
+        found.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let same = |one: &(Scalar, u64), other: &(Scalar, u64)| one.0 == other.0;
+        if index.spec.unique {
+            let repeated = found.chunk_by(same).filter_map(|run| run.get(1));
+            if let Some(seq) = repeated.map(|(_, seq)| *seq).min() {
+                return Err(seq);
+            }
+        }
+        let posting = |run: &[(Scalar, u64)]| {
+            let (value, _) = run.first()?;
+            Some((value.clone(), Posting::of(run.iter().map(|(_, seq)| *seq))))
+        };
+        index.postings = found.chunk_by(same).filter_map(posting).collect();
+        Ok(index)
     }
 
     /// Moves a record from its old value to its new one (`None` = the record or the member is absent).
@@ -256,6 +292,43 @@ mod tests {
         }
         assert!(index.posting(&n(1.0)).is_none());
         assert_eq!((index.numbers, index.strings, index.others), (0, 0, 0));
+    }
+
+    /// What is built at once is what single insertions would have made.
+    #[test]
+    fn building_equals_inserting() {
+        let values: Vec<(u64, Value)> = (0..400_u32)
+            .map(|at| {
+                let n = at * 7 % 40;
+                let value = match n {
+                    0..10 => Value::Number(if n < 5 { 1.0 } else { f64::from(n) }),
+                    10..20 => Value::from(format!("t{}", n % 3).as_str()),
+                    20..25 => Value::Null,
+                    25..28 => Value::Bool(n == 25),
+                    28 => Value::Number(f64::NAN),
+                    29 => Value::Array(Vec::new()),
+                    30 => Value::Number(-0.0),
+                    _ => Value::Number(f64::from(at)),
+                };
+                (u64::from(at), value)
+            })
+            .collect();
+        let inserted = index(&values);
+        let built = Index::build(inserted.spec.clone(), values.iter().map(|(seq, value)| (*seq, value)));
+        assert_eq!(format!("{:?}", built.expect("not unique")), format!("{inserted:?}"));
+    }
+
+    #[test]
+    fn the_first_repetition_is_the_one_that_is_named() {
+        let unique = IndexSpec { field: "f".into(), unique: true, declared: true };
+        let build = |numbers: &[f64]| {
+            let values: Vec<Value> = numbers.iter().copied().map(n).collect();
+            Index::build(unique.clone(), (10..).zip(&values)).map(|index| index.len())
+        };
+        assert_eq!(build(&[3.0, 1.0, 2.0]), Ok(3));
+        // 1 comes before 9 by value, but 9 is repeated first.
+        assert_eq!(build(&[9.0, 1.0, 9.0, 1.0, 9.0]), Err(12));
+        assert_eq!(build(&[f64::NAN, f64::NAN]), Ok(2));
     }
 
     #[test]

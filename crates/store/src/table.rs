@@ -117,12 +117,12 @@ impl Table {
         for (seq, record) in records {
             let record = table.fitted(record);
             if record.key().is_null() {
-                return Err(table.does_not_fit(&record, "it has no key"));
+                return Err(table.does_not_fit(record.key(), "it has no key"));
             }
             if let Some(key) = Scalar::new(record.key())
                 && table.keys.insert(key, Keyed { seq, record: Arc::clone(&record), text: None }).is_some()
             {
-                return Err(table.does_not_fit(&record, "its key occurs twice"));
+                return Err(table.does_not_fit(record.key(), "its key occurs twice"));
             }
             if let Some((order, place)) = table.key_order.as_mut().zip(record.order()) {
                 order.insert((Arc::clone(place), seq));
@@ -133,9 +133,12 @@ impl Table {
         table.records = kept.into_iter().collect();
         let specs: Vec<IndexSpec> = table.indexes.iter().map(|index| index.spec.clone()).collect();
         let build = |spec: &IndexSpec| {
-            let twice = |record: Arc<Record>| {
+            let twice = |seq| {
                 let problem = format!("the value of its unique field \"{}\" occurs twice", spec.field);
-                table.does_not_fit(&record, &problem)
+                table.does_not_fit(
+                    table.records.get(&seq).map_or(&Value::Null, |record| record.key()),
+                    &problem,
+                )
             };
             table.build_index(spec).map_err(twice)
         };
@@ -160,10 +163,10 @@ impl Table {
         Record::new(record.members().clone(), &self.definition.key, record.version(), order)
     }
 
-    fn does_not_fit(&self, record: &Record, problem: &str) -> StoreError {
+    fn does_not_fit(&self, key: &Value, problem: &str) -> StoreError {
         StoreError::DataDoesNotFit {
             bucket: self.name().to_string(),
-            key: record.key().clone(),
+            key: key.clone(),
             problem: problem.into(),
         }
     }
@@ -178,7 +181,7 @@ impl Table {
         for spec in &specs {
             if !self.indexes.iter().any(|index| index.spec == *spec) {
                 let index = self.build_index(spec);
-                built.push(index.map_err(|record| self.unique_violation_of(&spec.field, &record))?);
+                built.push(index.map_err(|seq| self.unique_violation_at(&spec.field, seq))?);
             }
         }
         let mut indexes = Vec::with_capacity(specs.len());
@@ -203,21 +206,16 @@ impl Table {
         Ok(())
     }
 
-    /// Gives the first record whose value occurs twice where it may not.
-    fn build_index(&self, spec: &IndexSpec) -> Result<Index, Arc<Record>> {
-        let mut index = Index::new(spec.clone());
-        for (seq, record) in &self.records {
-            let Some(value) = record.members().get(&spec.field) else { continue };
-            if spec.unique && index.posting(value).is_some() {
-                return Err(Arc::clone(record));
-            }
-            index.change(*seq, None, Some(value));
-        }
-        Ok(index)
+    /// Gives the place of the first record whose value occurs twice where it may not.
+    fn build_index(&self, spec: &IndexSpec) -> Result<Index, u64> {
+        let values = self.records.iter();
+        let values = values.filter_map(|(seq, record)| Some((*seq, record.members().get(&spec.field)?)));
+        Index::build(spec.clone(), values)
     }
 
-    fn unique_violation_of(&self, field: &str, record: &Record) -> StoreError {
-        self.unique_violation(field, record.members().get(field).unwrap_or(&Value::Null))
+    fn unique_violation_at(&self, field: &str, seq: u64) -> StoreError {
+        let value = self.records.get(&seq).and_then(|record| record.members().get(field));
+        self.unique_violation(field, value.unwrap_or(&Value::Null))
     }
 
     /// Makes the error for a value that occurs twice.
