@@ -24,7 +24,7 @@ use crate::{
 };
 use futures::task::AtomicWaker;
 use noex_core::{Refusal, SubId};
-use noex_store::{Journal, JournalEntry, JournalError, Store, SubscriberId};
+use noex_store::{Journal, JournalEntry, JournalError, Obsolete, Store, SubscriberId};
 use parking_lot::{Mutex, MutexGuard};
 use std::{
     fmt,
@@ -99,7 +99,7 @@ impl fmt::Debug for Gate {
 pub(crate) struct Settled(After);
 
 enum After {
-    Kept(Arc<Ticket>),
+    Kept(Arc<Ticket>, Obsolete),
     Failed(Vec<Box<dyn FnOnce() + Send>>),
 }
 
@@ -141,7 +141,7 @@ impl Gate {
     /// Takes everything so far as in force, kept or not: what the start itself has changed.
     pub(crate) fn owe_all(&self, store: &mut Store) {
         self.collect(store);
-        store.settle(store.journal_position());
+        drop(store.settle(store.journal_position()));
         let mut groups = self.groups.lock();
         let next = Group::after(groups.forming.upto);
         let start = std::mem::replace(&mut groups.forming, next);
@@ -246,13 +246,13 @@ impl Gate {
         let owed = std::mem::take(&mut groups.owed_in_flight);
         match outcome {
             Ok(()) => {
-                store.settle(group.upto);
+                let obsolete = store.settle(group.upto);
                 if self.failing.swap(false, Ordering::AcqRel) {
                     groups.last_error = None;
                     tracing::info!("writes can be stored again");
                 }
                 store.suspend_expiry(false);
-                Settled(After::Kept(group.ticket))
+                Settled(After::Kept(group.ticket, obsolete))
             }
             Err(error) => {
                 self.failing.store(true, Ordering::Release);
@@ -282,13 +282,21 @@ impl Gate {
 
     /// Lets out what a settled group held.
     pub(crate) fn finish(&self, Settled(after): Settled) {
-        match after {
-            After::Kept(ticket) => ticket.keep(&*self.sink),
-            After::Failed(calls) => calls.into_iter().for_each(|call| call()),
-        }
+        let obsolete = match after {
+            After::Kept(ticket, obsolete) => {
+                ticket.keep(&*self.sink);
+                Some(obsolete)
+            }
+            After::Failed(calls) => {
+                calls.into_iter().for_each(|call| call());
+                None
+            }
+        };
         self.released.store(true, Ordering::Release);
         self.deliverer.wake();
         self.idle.wake();
+        // Last, for nobody waits for it.
+        drop(obsolete);
     }
 }
 

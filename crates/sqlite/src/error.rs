@@ -46,6 +46,8 @@ pub enum Reason {
         /// The newest schema version that is known here.
         known: u32,
     },
+    /// Another program has locked it.
+    Locked,
     /// The file or its directory cannot be written.
     ReadOnly,
     /// Its content is damaged.
@@ -73,6 +75,7 @@ impl OpenError {
         let reason = match error.sqlite_error_code() {
             Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Reason::Damaged(error.to_string()),
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Reason::ReadOnly,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Reason::Locked,
             _ => Reason::Sqlite(error.to_string()),
         };
         Self::new(path, reason)
@@ -110,6 +113,7 @@ impl fmt::Display for Reason {
                 f,
                 "the database has schema version {version}, this program knows versions up to {known}; use a newer one"
             ),
+            Self::Locked => f.write_str("the database is locked by another program"),
             Self::ReadOnly => f.write_str("the database or its directory cannot be written"),
             Self::Damaged(text) => write!(f, "the database is damaged: {text}"),
             Self::Io(text) | Self::Sqlite(text) => f.write_str(text),

@@ -75,6 +75,7 @@ pub(crate) fn peek(path: &Path) -> Result<bool, OpenError> {
     if application_id != APPLICATION_ID {
         return refuse(Reason::Foreign { application_id });
     }
+    peek_log(path)?;
     // The log may hold a later version; `verify` sees that too.
     known(path, user_version)?;
     // While there is a log, the database may be on its way to another length.
@@ -91,7 +92,26 @@ pub(crate) fn peek(path: &Path) -> Result<bool, OpenError> {
     Ok(true)
 }
 
+/// Refuses a write-ahead log that is none: SQLite would take it as empty, and what was kept in it would be gone without
+/// a word. Source: the SQLite file format, "WAL Header". Zeros may be left by a power failure before its first sync.
+fn peek_log(path: &Path) -> Result<(), OpenError> {
+    let log = beside(path, "-wal");
+    let mut magic = Vec::with_capacity(4);
+    match File::open(&log).and_then(|log| log.take(4).read_to_end(&mut magic)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        read => read.map_err(|error| OpenError::io(&log, &error))?,
+    };
+    match magic.as_slice() {
+        [] | [0, 0, 0, 0] | [0x37, 0x7f, 0x06, 0x82 | 0x83] => Ok(()),
+        _ => Err(OpenError::new(&log, Reason::Damaged("this is no write-ahead log".to_owned()))),
+    }
+}
+
 fn known(path: &Path, version: u32) -> Result<(), OpenError> {
+    if version == 0 {
+        // A new database gets its name when it has its tables.
+        return Err(OpenError::new(path, Reason::Damaged("it has no schema version".to_owned())));
+    }
     if version > SCHEMA_VERSION {
         return Err(OpenError::new(path, Reason::Newer { version, known: SCHEMA_VERSION }));
     }
@@ -236,6 +256,9 @@ pub(crate) fn own(path: &Path) -> Result<Owned, OpenError> {
         create(&path, &owner, |_| Ok::<_, OpenError>(()))?;
     }
     let mut connection = connect_writer(&path)?;
+    // Whoever holds the write lock, such as someone's shell, might do so for long: better no start than no writes.
+    let locked = connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK");
+    locked.map_err(|error| OpenError::sqlite(&path, &error))?;
     migrate(&mut connection, MIGRATIONS).map_err(|error| OpenError::sqlite(&path, &error))?;
     Ok(Owned { path, connection, owner })
 }

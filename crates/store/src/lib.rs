@@ -51,7 +51,7 @@ pub use record::Record;
 pub use stats::{BucketCounts, BucketStats, QueryViews, StoreStats, ViewCounters, ViewStats};
 pub use store::{DuplicateInsert, Operation, OperationResult, Store, StoreOptions};
 pub use transaction::Random;
-pub use undo::Journaling;
+pub use undo::{Journaling, Obsolete};
 pub use views::{
     Delta, EndReason, Evaluated, Evaluation, Published, Rerun, Subscribed, SubscriberId, ViewState,
 };

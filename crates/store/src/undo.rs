@@ -202,11 +202,17 @@ impl Log {
     }
 }
 
+/// Versions of records that were kept only in case they would have to be put back.
+#[derive(Debug, Default)]
+pub struct Obsolete {
+    _undo: VecDeque<(u64, Undo)>,
+}
+
 /// The journal's side of the store.
 impl Store {
     /// Sets what is noted from now on. What was noted before counts as settled; entries not taken are lost.
     pub fn set_journaling(&mut self, mode: Journaling) {
-        self.settle(u64::MAX);
+        drop(self.settle(u64::MAX));
         self.log.entries.clear();
         self.log.mode = mode;
     }
@@ -281,13 +287,16 @@ impl Store {
         Some(self.log.position).filter(|_| !self.log.undo.is_empty())
     }
 
-    /// Takes note that everything up to a position is kept. Subscriptions that it ended have ended now.
-    pub fn settle(&mut self, position: u64) {
+    /// Takes note that everything up to a position is kept. Subscriptions that it ended have ended now. Gives what is of
+    /// no use any more: to free it takes long enough to be worth doing where nobody waits for the store.
+    pub fn settle(&mut self, position: u64) -> Obsolete {
         self.log.settled = self.log.settled.max(position.min(self.log.position));
-        while let Some((_, undo)) = self.log.undo.pop_front_if(|(at, _)| *at <= position) {
-            self.end_views_of(&undo);
-        }
         self.log.buckets.retain(|_, at| *at > position);
+        let newer = self.log.undo.partition_point(|(at, _)| *at <= position);
+        let newer = self.log.undo.split_off(newer);
+        let obsolete = std::mem::replace(&mut self.log.undo, newer);
+        obsolete.iter().for_each(|(_, undo)| self.end_views_of(undo));
+        Obsolete { _undo: obsolete }
     }
 
     /// Takes back everything that is not settled, by one commit, and forgets its entries. Subscribers learn of it like

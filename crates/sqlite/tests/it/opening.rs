@@ -2,6 +2,7 @@
 
 use crate::support::{Maker, define, opened, put, quick_folder, records, submit};
 use noex_sqlite::{APPLICATION_ID, Options, Reason, SCHEMA_VERSION, open};
+use noex_store::Image;
 use rusqlite::Connection;
 use std::collections::BTreeMap;
 use std::fs;
@@ -122,6 +123,49 @@ fn log_without_its_database_is_refused() {
     );
 }
 
+/// SQLite would take it as empty, and drop what was kept in it.
+#[test]
+fn log_that_is_none_is_refused() {
+    let folder = quick_folder();
+    let path = folder.path().join("noex.db");
+    filled(&path);
+    let log = path.with_extension("db-wal");
+    fs::write(&log, [7; 5000]).expect("written");
+    let before = contents(folder.path());
+    let error = open(&path, &Options::default()).expect_err("refused");
+    let text = format!("{}: the database is damaged: this is no write-ahead log", log.display());
+    assert_eq!(error.to_string(), text);
+    assert_eq!(contents(folder.path()), before);
+    // What a power failure may leave before the first sync.
+    fs::write(&log, [0; 5000]).expect("written");
+    let (_journal, mut image) = opened(&path);
+    assert_eq!(records(&mut image, 1).len(), 200);
+}
+
+#[test]
+fn database_without_a_version_is_refused() {
+    let folder = quick_folder();
+    let path = folder.path().join("noex.db");
+    filled(&path);
+    let other = Connection::open(&path).expect("opened");
+    other.pragma_update(None, "user_version", 0).expect("marked");
+    refused(&path, "the database is damaged: it has no schema version");
+    other.close().expect("closed");
+    refused(&path, "the database is damaged: it has no schema version");
+}
+
+#[test]
+fn database_that_is_locked_by_another_program_is_refused() {
+    let folder = quick_folder();
+    let path = folder.path().join("noex.db");
+    filled(&path);
+    let other = Connection::open(&path).expect("opened");
+    other.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    refused(&path, "the database is locked by another program");
+    other.execute_batch("ROLLBACK").expect("unlocked");
+    drop(opened(&path));
+}
+
 /// Every page but those with nothing but text in them: what SQLite can notice, the start notices.
 #[test]
 fn damaged_pages_are_refused() {
@@ -221,4 +265,18 @@ fn opens_protected() {
         Ok(_) => println!("SAID opened"),
         Err(error) => println!("SAID {error}"),
     }
+}
+
+/// What SQLite finds sound may still be nothing of ours.
+#[test]
+fn value_of_another_type_is_told_with_its_table() {
+    let folder = quick_folder();
+    let path = folder.path().join("noex.db");
+    filled(&path);
+    let other = Connection::open(&path).expect("opened");
+    other.execute("UPDATE records SET json = x'00' WHERE seq = 5", []).expect("changed");
+    drop(other);
+    let (_journal, mut image) = opened(&path);
+    let error = image.records(1, &mut |_, _| Ok(())).expect_err("refused");
+    assert!(error.to_string().starts_with("table \"records\" cannot be read: "), "{error}");
 }

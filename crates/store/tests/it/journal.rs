@@ -82,7 +82,7 @@ impl Stage {
         for (bucket, id) in (0..BUCKETS.len()).flat_map(|bucket| ["1", "\"a\""].map(|id| (bucket, id))) {
             let _ = store.insert(EPOCH_MS, BUCKETS[bucket], object(&format!("{{\"id\":{id}}}")));
         }
-        store.settle(store.journal_position());
+        drop(store.settle(store.journal_position()));
         Self { store, now_ms: EPOCH_MS, known: BTreeMap::new(), next: 0 }
     }
 
@@ -119,7 +119,7 @@ impl Stage {
 
     fn settle(&mut self) {
         let position = self.store.journal_position();
-        self.store.settle(position);
+        drop(self.store.settle(position));
         self.take_ended();
     }
 
@@ -382,7 +382,7 @@ fn of_a_bucket_that_is_not_persistent_only_the_definition_is_kept() {
     store.define_bucket(1, "rumours", &config).unwrap();
     let mut image = MemoryImage::default();
     image.apply(&store.take_journal()).unwrap();
-    store.settle(store.journal_position());
+    drop(store.settle(store.journal_position()));
     store.insert(2, "rumours", object("{}")).unwrap();
     assert!(store.take_journal().is_empty());
     assert_eq!(store.unsettled_any(), None, "nothing to wait for");
@@ -458,7 +458,7 @@ fn what_is_revived_can_be_defined_once_more() {
             assert!(store.take_ended().is_empty());
         }
     }
-    store.settle(store.journal_position());
+    drop(store.settle(store.journal_position()));
     assert_eq!(store.take_ended(), [(SubscriberId(1), EndReason::QueryUndefined)]);
     assert_eq!(store.insert(3, "people", object("{}")).unwrap().key().as_number(), Some(4.0));
 }
@@ -507,7 +507,7 @@ fn while_expiry_is_suspended_nothing_goes() {
     let mut store = people(Journaling::Undoable);
     store.update_bucket(1, "people", &object(r#"{"ttl":10}"#)).unwrap();
     store.insert(1, "people", object("{}")).unwrap();
-    store.settle(store.journal_position());
+    drop(store.settle(store.journal_position()));
     store.suspend_expiry(true);
     assert!(store.get(20, "people", &1.0.into()).unwrap().is_some());
     store.suspend_expiry(false);
