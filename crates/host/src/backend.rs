@@ -13,11 +13,10 @@ use noex_store::{
     ReadRequest, Record, Store, StoreError, StoreOptions, Subscribed, SubscriberId, ViewState,
     query::Function,
 };
-use parking_lot::{Mutex, MutexGuard};
 use std::{
     fmt,
     sync::{
-        Arc, Weak,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -78,6 +77,7 @@ pub trait StoreBackend: Send + Sync {
 
 /// The store in this process.
 pub struct EmbeddedStore {
+    /// Held for about a microsecond: the lock of the standard library spins long enough for that, others go to sleep.
     store: Mutex<Store>,
     /// Set by calls after which there may be something to flush.
     touched: AtomicBool,
@@ -121,9 +121,14 @@ impl EmbeddedStore {
         })
     }
 
+    /// A panic under the lock ends one connection, not the store: no operation leaves a change half done.
+    fn lock(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Uses the store directly, in exclusion of all others. What changes is delivered at the next flush.
     pub fn with_store<R>(&self, use_it: impl FnOnce(&mut Store) -> R) -> R {
-        let mut store = self.store.lock();
+        let mut store = self.lock();
         let outcome = use_it(&mut store);
         self.after_change(&mut store);
         outcome
@@ -131,7 +136,7 @@ impl EmbeddedStore {
 
     /// As [`EmbeddedStore::with_store`]; also gives what the outcome, whatever it is, rests on.
     pub(crate) fn write<R>(&self, use_it: impl FnOnce(&mut Store) -> R) -> (R, Option<Arc<Ticket>>) {
-        let mut store = self.store.lock();
+        let mut store = self.lock();
         let outcome = use_it(&mut store);
         self.after_change(&mut store);
         let ticket = self.gate.as_ref().and_then(|gate| gate.ticket(store.unsettled_any()));
@@ -139,7 +144,7 @@ impl EmbeddedStore {
     }
 
     /// Has all that is done while the guard lives be kept or undone as a whole; see [`Gate::whole`].
-    pub(crate) fn whole(&self) -> Option<MutexGuard<'_, ()>> {
+    pub(crate) fn whole(&self) -> Option<parking_lot::MutexGuard<'_, ()>> {
         self.gate.as_ref().map(Gate::whole)
     }
 
@@ -150,7 +155,7 @@ impl EmbeddedStore {
 
     /// Takes the changes made since the last call, if they are kept.
     pub(crate) fn take_commits(&self) -> Vec<Commit> {
-        self.store.lock().take_commits()
+        self.lock().take_commits()
     }
 
     fn after_change(&self, store: &mut Store) {
@@ -191,7 +196,7 @@ impl EmbeddedStore {
         bucket: Option<&str>,
         read: impl FnOnce(&mut Store) -> Result<T, StoreError>,
     ) -> (Result<T, Refusal>, Option<Arc<Ticket>>) {
-        let mut store = self.store.lock();
+        let mut store = self.lock();
         let lsn = store.lsn();
         let outcome = read(&mut store);
         if store.lsn() != lsn {
@@ -284,7 +289,7 @@ impl EmbeddedStore {
         sink: &dyn PushSink,
     ) -> ViewState {
         let evaluated = evaluation.run();
-        let Published { state, changed, delta } = self.store.lock().publish(evaluated);
+        let Published { state, changed, delta } = self.lock().publish(evaluated);
         let delta = delta.map(|Delta { from, changes, .. }| noex_core::Delta { from, changes });
         let changed = changed.into_iter().map(|(SubscriberId(id), state)| {
             (SubId(id), Update { version: state.version, data: state.result, delta: delta.clone() })
@@ -297,7 +302,7 @@ impl EmbeddedStore {
         // It was settled meanwhile.
         match ticket.state() {
             TicketState::Failed => {
-                let mut store = self.store.lock();
+                let mut store = self.lock();
                 results.iter().for_each(|(SubId(id), _)| store.retell(SubscriberId(*id)));
                 self.note_change(&mut store);
             }
@@ -327,7 +332,7 @@ impl EmbeddedStore {
         let Some(gate) = &self.gate else { return };
         let settled = {
             let _whole = gate.whole();
-            let mut store = self.store.lock();
+            let mut store = self.lock();
             let settled = gate.settle(&mut store, outcome);
             self.note_change(&mut store);
             settled
@@ -340,7 +345,7 @@ impl EmbeddedStore {
     /// Takes everything so far as in force, kept or not: what the start itself has changed.
     pub(crate) fn end_start(&self) {
         if let Some(gate) = &self.gate {
-            gate.owe_all(&mut self.store.lock());
+            gate.owe_all(&mut self.lock());
         }
     }
 
@@ -492,7 +497,7 @@ impl StoreBackend for EmbeddedStore {
     ) -> Reply<Update, ()> {
         let id = SubscriberId(subscription.0);
         let (subscribed, ticket) = {
-            let mut store = self.store.lock();
+            let mut store = self.lock();
             let subscribed = store.subscribe(now_ms, query, params, id);
             if mode == ResultMode::Delta && subscribed.is_ok() {
                 store.follow_changes(id);
@@ -515,7 +520,7 @@ impl StoreBackend for EmbeddedStore {
     }
 
     fn unsubscribe(&self, subscription: SubId) -> bool {
-        self.store.lock().unsubscribe(SubscriberId(subscription.0))
+        self.lock().unsubscribe(SubscriberId(subscription.0))
     }
 
     fn flush(&self, now_ms: u64, sink: &dyn PushSink) -> bool {
@@ -523,7 +528,7 @@ impl StoreBackend for EmbeddedStore {
         if !self.touched.swap(false, Ordering::AcqRel) {
             return false;
         }
-        for (SubscriberId(id), reason) in self.store.lock().take_ended() {
+        for (SubscriberId(id), reason) in self.lock().take_ended() {
             let reason = match reason {
                 noex_store::EndReason::BucketDropped => EndReason::BucketDropped,
                 noex_store::EndReason::QueryUndefined => EndReason::QueryUndefined,
@@ -533,7 +538,7 @@ impl StoreBackend for EmbeddedStore {
         let mut views = 0;
         while views < VIEWS_PER_FLUSH_MAX {
             let (evaluation, ticket) = {
-                let mut store = self.store.lock();
+                let mut store = self.lock();
                 let Some(evaluation) = self.next_dirty(&mut store, now_ms) else { break };
                 let ticket = self.ticket_of(&store, evaluation.bucket());
                 (evaluation, ticket)
@@ -560,21 +565,21 @@ impl StoreBackend for EmbeddedStore {
     }
 
     fn bucket_of_query(&self, query: &str) -> Option<String> {
-        self.store.lock().query_bucket(query).map(str::to_owned)
+        self.lock().query_bucket(query).map(str::to_owned)
     }
 
     fn stats(&self, system: bool) -> Value {
-        let mut stats = self.store.lock().stats();
+        let mut stats = self.lock().stats();
         stats.buckets.retain(|bucket| system || !bucket.name.starts_with('_'));
         stats.to_value()
     }
 
     fn bucket_names(&self) -> Vec<String> {
-        self.store.lock().bucket_names().iter().map(ToString::to_string).collect()
+        self.lock().bucket_names().iter().map(ToString::to_string).collect()
     }
 
     fn ticket(&self) -> Option<Arc<Ticket>> {
-        self.gate.as_ref()?.ticket(self.store.lock().unsettled_any())
+        self.gate.as_ref()?.ticket(self.lock().unsettled_any())
     }
 }
 
