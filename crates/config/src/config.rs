@@ -132,7 +132,7 @@ pub enum Persistence {
 }
 
 /// Switches of the store.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct StoreSwitches {
     /// When a commit counts as done; without meaning for [`Persistence::Memory`].
     pub durability: Durability,
@@ -144,6 +144,21 @@ pub struct StoreSwitches {
     pub allow_operator_params: bool,
     /// What `insert` does with an existing key.
     pub on_duplicate_insert: OnDuplicateInsert,
+    /// Bytes (estimated) that live results may keep to follow changes; those beyond are read anew at each change.
+    pub max_view_bytes: usize,
+}
+
+impl Default for StoreSwitches {
+    fn default() -> Self {
+        Self {
+            durability: Durability::default(),
+            auto_define: false,
+            strict_filters: false,
+            allow_operator_params: false,
+            on_duplicate_insert: OnDuplicateInsert::default(),
+            max_view_bytes: 256 << 20,
+        }
+    }
 }
 
 /// When a commit is answered.

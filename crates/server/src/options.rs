@@ -138,9 +138,9 @@ fn store(config: &Config) -> StoreOptions {
         allow_operator_params: config.store.allow_operator_params,
         buckets_max: config.limits.max_buckets,
         queries_max: config.limits.max_queries,
+        view_bytes_max: config.store.max_view_bytes,
         // All three kinds of persistence count as enabled, as clients of older servers expect.
         persistence_enabled: true,
-        ..StoreOptions::default()
     }
 }
 

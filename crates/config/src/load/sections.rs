@@ -86,6 +86,7 @@ fn store(root: &mut Section<'_, '_>, config: &mut Config) {
         section.boolean("allowOperatorParams", &mut config.store.allow_operator_params);
         let on_duplicate = [("reject", OnDuplicateInsert::Reject), ("replace", OnDuplicateInsert::Replace)];
         section.choice("onDuplicateInsert", &on_duplicate, &mut config.store.on_duplicate_insert);
+        section.integer("maxViewBytes", Range::Between(0, 1 << 40), &mut config.store.max_view_bytes);
         section.finish();
     }
     root.integer("persistenceDebounceMs", Range::Between(0, 60_000), &mut config.persistence_debounce_ms);

@@ -12,6 +12,7 @@ const KEYS: &[&str] = &[
     "persistence",
     "store",
     "durability",
+    "maxViewBytes",
     "buckets",
     "queries",
     "rules",
