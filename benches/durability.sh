@@ -98,7 +98,7 @@ row() {
 printf '%-9s %6s %11s %10s %10s %9s %10s %9s %12s %7s\n' "" shape transfers/s "p50 us" "p99 us" \
     rec/group us/group p99/group "SQLite rec/s" ratio
 db='"persistence":"sqlite","db":"FOLDER/noex.db"'
-for shape in "64 40" "1 1"; do
+for shape in "64 40" "64 1" "1 1"; do
     # shellcheck disable=SC2086
     {
         row sync "{$db,\"store\":{\"durability\":\"sync\",\"autoDefine\":true}}" $shape
