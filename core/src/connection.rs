@@ -19,7 +19,7 @@ mod pipeline;
 
 use crate::{
     AuthMode, AuthToken, Body, CloseReason, Config, Denied, Effect, Frame, Instant, Now, OpToken, Refusal,
-    ResultMode, Session, Shared, SubscribeToken, Text, Update,
+    ResultMode, Session, SessionKey, Shared, SubscribeToken, Text, Update,
     audit::{ErrorBudget, Note},
     frame::{self, Data},
     heartbeat::{Beat, Heartbeat},
@@ -329,6 +329,13 @@ impl Connection {
             self.set_session(now, None);
             self.outbox.push(Frame::Text(frame::session_revoked_notice()));
             self.close_now(now, shared, CloseReason::SessionRevoked);
+        }
+    }
+
+    /// Another connection has logged out of a stored session: if this one stands for it too, it is logged out as well.
+    pub fn end_session(&mut self, now: Now, shared: &dyn Shared, stored: SessionKey) {
+        if self.session.as_ref().is_some_and(|session| session.stored == Some(stored)) {
+            self.drop_session(now, shared, EndReason::LoggedOut);
         }
     }
 

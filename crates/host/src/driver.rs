@@ -310,7 +310,11 @@ where
             }
             return answered;
         };
-        let Mail { results, events, ended, shutdown_notice_ms, close, revoked, recheck } = mail;
+        let Mail { results, events, ended, shutdown_notice_ms, close, revoked, session_ended, recheck } =
+            mail;
+        if let Some(stored) = session_ended {
+            self.connection.end_session(now, &*self.hub, stored);
+        }
         // First of all: what comes may have been on its way when the right to see it ended.
         if revoked {
             self.awaited = None;

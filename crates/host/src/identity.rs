@@ -457,6 +457,14 @@ impl Hub {
                 });
                 own.for_each(|entry| entry.revoke());
             }
+            Notice::SessionEnded { token } => {
+                let stored = SessionKey(token.to_bytes());
+                let sharing = entries.iter().filter(|entry| {
+                    entry.number != caller.number
+                        && entry.session().is_some_and(|session| session.stored == Some(stored))
+                });
+                sharing.for_each(|entry| entry.end_session(stored));
+            }
             // Whoever shares what another may see depends on the rights of that one, so everybody looks.
             Notice::RolesChanged { .. } | Notice::AccessChanged | _ => {
                 entries.iter().for_each(|entry| entry.inbox.recheck());

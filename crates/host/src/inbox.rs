@@ -11,7 +11,7 @@ use crate::sync::{
     atomic::{AtomicBool, Ordering},
 };
 use indexmap::IndexMap;
-use noex_core::{CloseReason, EndReason, SubId, Update};
+use noex_core::{CloseReason, EndReason, SessionKey, SubId, Update};
 use std::{collections::VecDeque, sync::Arc, task::Waker};
 
 /// Mailbox of one connection.
@@ -34,6 +34,8 @@ pub(crate) struct Pending {
     pub(crate) shutdown_notice_ms: Option<u64>,
     pub(crate) close: Option<CloseReason>,
     pub(crate) revoked: bool,
+    /// Somebody has logged out of this session.
+    pub(crate) session_ended: Option<SessionKey>,
     /// Rights have changed: look at the session and the subscriptions again.
     pub(crate) recheck: bool,
 }
@@ -122,6 +124,11 @@ impl Inbox {
 
     pub(crate) fn revoke(&self) {
         self.put_urgent(|pending| pending.revoked = true);
+    }
+
+    /// Logs the connection out if it still stands for this session.
+    pub(crate) fn end_session(&self, stored: SessionKey) {
+        self.put_urgent(|pending| pending.session_ended = Some(stored));
     }
 
     /// Has the connection look at its session and subscriptions again.

@@ -10,7 +10,7 @@ use crate::{
         atomic::{AtomicUsize, Ordering},
     },
 };
-use noex_core::Session;
+use noex_core::{Session, SessionKey};
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
@@ -60,6 +60,12 @@ impl Entry {
     pub(crate) fn revoke(&self) {
         self.set_session(None);
         self.inbox.revoke();
+    }
+
+    /// Ends a session that the connection shares with one that has logged out.
+    pub(crate) fn end_session(&self, stored: SessionKey) {
+        self.set_session(None);
+        self.inbox.end_session(stored);
     }
 
     pub(crate) fn set_subscriptions(&self, (store, rules): (usize, usize)) {

@@ -96,6 +96,11 @@ pub enum Notice {
         /// Whether the caller's connection stays open.
         except_caller: bool,
     },
+    /// Other connections with this session are logged out too.
+    SessionEnded {
+        /// Hash of the session's token.
+        token: TokenHash,
+    },
     /// Users have other roles: take them from [`Identity::role_names`] into their sessions, and check what they watch.
     RolesChanged {
         /// The users.

@@ -4,7 +4,7 @@
 
 use crate::{
     changes::Changes,
-    identity::{Caller, Environment, Identity, Outcome, SessionChange},
+    identity::{Caller, Environment, Identity, Notice, Outcome, SessionChange},
     reply,
     row::{Row, StoredSession},
     state::SUPERADMIN,
@@ -79,7 +79,8 @@ impl Identity {
         self.actor(caller)?;
         let changes = caller.token.as_ref().map_or_else(Changes::default, |token| self.end_session(token));
         let outcome = Outcome::changed(reply::done("loggedOut"), changes);
-        Ok(Outcome { session: SessionChange::Clear, ..outcome })
+        let notices = caller.token.map(|token| Notice::SessionEnded { token }).into_iter().collect();
+        Ok(Outcome { session: SessionChange::Clear, notices, ..outcome })
     }
 
     pub(crate) fn refresh_session(

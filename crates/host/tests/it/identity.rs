@@ -104,13 +104,22 @@ fn stored_sessions_end_with_either_logout_and_are_limited() {
         let (mut first, token) = tour.login_with_token("ann");
         let mut second = tour.world.connect();
         tour.ok(&mut second, "auth.login", json!({"token": token}));
+        let (mut other, _) = tour.login_with_token("ann");
+        tour.ok(&mut first, "store.subscribe", json!({"query": "count-items"}));
         assert_eq!(tour.ok(&mut second, kind, json!({})), json!({"loggedOut": true}));
+        // Who shares the session is logged out with it, by that alone.
+        tour.world.run();
+        let told = first.received_texts();
+        assert!(told.len() == 1 && told[0].contains(r#""reason":"logged_out""#), "{told:?}");
+        let refused = tour.refused(&mut first, "store.count", json!({"bucket": "items"}));
+        assert_eq!(refused, "UNAUTHORIZED Authentication required");
+        tour.ok(&mut other, "store.count", json!({"bucket": "items"}));
         let mut third = tour.world.connect();
         assert_eq!(
             tour.refused(&mut third, "auth.login", json!({"token": token})),
             "UNAUTHORIZED Invalid token"
         );
-        tour.ok(&mut first, "identity.logout", json!({}));
+        tour.ok(&mut other, "identity.logout", json!({}));
     }
     // After a login by token the session can be replaced; the old token is worth nothing then.
     let (first, token) = tour.login_with_token("ann");
