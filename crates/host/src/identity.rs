@@ -69,7 +69,6 @@ pub(crate) struct Accounts {
     seeded: Option<Mutex<SeededRandom>>,
     /// When a stored session ends next, `u64::MAX` if there is none.
     next_deadline_ms: AtomicU64,
-    settings: Settings,
     /// Failures of the journal that the identity has taken into account.
     failures: AtomicU64,
     /// Failures after which connections have looked at their rights.
@@ -115,7 +114,6 @@ impl Accounts {
                 .map_err(StartError::Thread)?,
             seeded: seed.map(|seed| Mutex::new(SeededRandom(seed.rotate_left(32)))),
             next_deadline_ms: AtomicU64::new(u64::MAX),
-            settings: options.settings.clone(),
             failures: AtomicU64::new(0),
             told_failures: AtomicU64::new(0),
         };
@@ -203,16 +201,13 @@ impl Accounts {
     }
 
     /// Brings the identity back to what the store holds, after the journal has failed and the store has undone what
-    /// was not kept. Failed logins are forgotten with it.
+    /// was not kept.
     fn reload(&self, identity: &mut Identity, now_ms: u64) {
-        let loaded = load(&self.store, now_ms).map_err(|error| error.to_string()).and_then(|records| {
-            Identity::load(self.settings.clone(), records).map_err(|error| error.to_string())
-        });
+        let loaded = load(&self.store, now_ms)
+            .map_err(|error| error.to_string())
+            .and_then(|records| identity.reload(records).map_err(|error| error.to_string()));
         match loaded {
-            Ok(fresh) => {
-                *identity = fresh;
-                self.note_deadline(identity);
-            }
+            Ok(()) => self.note_deadline(identity),
             Err(problem) => tracing::error!("the identity cannot be loaded again: {problem}"),
         }
     }

@@ -164,9 +164,20 @@ impl Identity {
         settings: Settings,
         records: impl IntoIterator<Item = (B, Object)>,
     ) -> Result<Self, LoadError> {
-        let rows = records.into_iter().map(|(bucket, record)| Row::decode(bucket.as_ref(), &record));
-        let state = State::load(rows.collect::<Result<Vec<_>, _>>()?)?;
-        Ok(Self { settings, state, attempts: Attempts::default(), revision: 0 })
+        Ok(Self { settings, state: decode(records)?, attempts: Attempts::default(), revision: 0 })
+    }
+
+    /// Replaces the state by that of other records. Failed logins stay counted.
+    ///
+    /// # Errors
+    /// As [`Identity::load`]; nothing has changed then.
+    pub fn reload<B: AsRef<str>>(
+        &mut self,
+        records: impl IntoIterator<Item = (B, Object)>,
+    ) -> Result<(), LoadError> {
+        self.state = decode(records)?;
+        self.revision += 1;
+        Ok(())
     }
 
     /// Makes the changes that have been written.
@@ -383,4 +394,9 @@ pub(crate) fn fresh_salt(env: &mut dyn Environment) -> [u8; 16] {
     let mut salt = [0; 16];
     env.random(&mut salt);
     salt
+}
+
+fn decode<B: AsRef<str>>(records: impl IntoIterator<Item = (B, Object)>) -> Result<State, LoadError> {
+    let rows = records.into_iter().map(|(bucket, record)| Row::decode(bucket.as_ref(), &record));
+    State::load(rows.collect::<Result<Vec<_>, _>>()?)
 }
