@@ -103,6 +103,8 @@ impl Identity {
         }
         let mut changes = self.changes();
         changes.remove(Row::Session(stored.clone()));
+        // Connections may have left more behind than are to be kept.
+        self.drop_dispensable(user_id, 0, Some(token), env, &mut changes);
         Ok(self.open_session(user_id, caller, env, changes))
     }
 
@@ -139,18 +141,33 @@ impl Identity {
         env: &dyn Environment,
         changes: &mut Changes,
     ) -> Result<(), Refusal> {
-        let max = self.settings.max_sessions_per_user;
-        let excess = (self.state.session_count(user_id) + 1).saturating_sub(max);
-        let dispensable = |stored: &&StoredSession| !env.is_bound(&stored.token);
+        let removed = self.drop_dispensable(user_id, 1, None, env, changes);
+        if user_id == SUPERADMIN {
+            return Ok(()); // the operator can always get in
+        }
+        self.room(self.state.sessions.len() - removed, "sessions")
+    }
+
+    /// Removes the oldest sessions of a user that are too many once `added` are added, except those that open connections
+    /// hold and the one that is `replaced`; gives their number.
+    fn drop_dispensable(
+        &self,
+        user_id: &str,
+        added: usize,
+        replaced: Option<&TokenHash>,
+        env: &dyn Environment,
+        changes: &mut Changes,
+    ) -> usize {
+        let count = self.state.session_count(user_id) + added;
+        let excess = count.saturating_sub(self.settings.max_sessions_per_user);
+        let dispensable =
+            |stored: &&StoredSession| Some(&stored.token) != replaced && !env.is_bound(&stored.token);
         let mut removed = 0;
         for stored in self.state.sessions_of(user_id).filter(dispensable).take(excess) {
             changes.remove(Row::Session(stored.clone()));
             removed += 1;
         }
-        if user_id == SUPERADMIN {
-            return Ok(()); // the operator can always get in
-        }
-        self.room(self.state.sessions.len() - removed, "sessions")
+        removed
     }
 
     pub(crate) fn drop_sessions(&self, user_id: &str, changes: &mut Changes) {

@@ -201,6 +201,23 @@ fn a_disabled_account_is_told_to_the_right_password_only() {
     assert_eq!(bench.call(&mut peer, login("ann", "ann-password")), unauthorized("Account disabled"));
 }
 
+/// Sessions that open connections hold may be more than are kept; once they are closed, a refresh makes them fewer too.
+#[test]
+fn a_refresh_drops_what_is_too_much() {
+    let mut bench = Bench::new(Settings { max_sessions_per_user: 1, ..settings() });
+    bench.user("ann", &[]);
+    let mut peers = [Peer::at("1.1.1.1"), Peer::at("1.1.1.1"), Peer::at("1.1.1.1")];
+    for peer in &mut peers {
+        assert!(bench.call(peer, login("ann", "ann-password")).is_ok());
+    }
+    let stored = |bench: &Bench| bench.records.iter().filter(|(bucket, _)| *bucket == "_sessions").count();
+    assert_eq!(stored(&bench), 3);
+    let [first, _second, third] = &mut peers;
+    bench.close(third);
+    assert!(bench.call(first, C::RefreshSession).is_ok());
+    assert_eq!(stored(&bench), 2);
+}
+
 #[test]
 fn lockout_of_a_user_from_an_address() {
     let mut bench = Bench::new(Settings { max_login_attempts: 3, login_window_ms: 60_000, ..settings() });
