@@ -1,5 +1,6 @@
 //! Operations as typed calls: what leaves the machine to be executed.
 
+use crate::Operation;
 use alloc::{string::String, vec::Vec};
 use noex_json::{CompactString, Object, Value};
 
@@ -111,6 +112,67 @@ pub enum StoreCall {
     PurgeTtl,
 }
 
+impl StoreCall {
+    /// For a call that only reads records: the operation that has to be permitted, and the bucket.
+    #[must_use]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the others are not only reads of records")]
+    pub fn reads(&self) -> Option<(Operation, &CompactString)> {
+        use Operation as O;
+        Some(match self {
+            Self::Get { bucket, .. } => (O::StoreGet, bucket),
+            Self::All { bucket } => (O::StoreAll, bucket),
+            Self::Where { bucket, .. } => (O::StoreWhere, bucket),
+            Self::FindOne { bucket, .. } => (O::StoreFindOne, bucket),
+            Self::Count { bucket, .. } => (O::StoreCount, bucket),
+            Self::First { bucket, .. } => (O::StoreFirst, bucket),
+            Self::Last { bucket, .. } => (O::StoreLast, bucket),
+            Self::Paginate { bucket, .. } => (O::StorePaginate, bucket),
+            Self::Aggregate { bucket, function, .. } => match function {
+                Aggregate::Sum => (O::StoreSum, bucket),
+                Aggregate::Avg => (O::StoreAvg, bucket),
+                Aggregate::Min => (O::StoreMin, bucket),
+                Aggregate::Max => (O::StoreMax, bucket),
+            },
+            _ => return None,
+        })
+    }
+
+    /// For a call that changes records or is a transaction: the operations that have to be permitted, and on which bucket.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the others change no records")]
+    pub fn writes(&self) -> impl Iterator<Item = (Operation, &CompactString)> {
+        use Operation as O;
+        let single = match self {
+            Self::Insert { bucket, .. } => Some((O::StoreInsert, bucket)),
+            Self::Update { bucket, .. } => Some((O::StoreUpdate, bucket)),
+            Self::Delete { bucket, .. } => Some((O::StoreDelete, bucket)),
+            Self::Clear { bucket } => Some((O::StoreClear, bucket)),
+            _ => None,
+        };
+        let inner = if let Self::Transaction { operations } = self { operations.as_slice() } else { &[] };
+        single.into_iter().chain(
+            inner
+                .iter()
+                .map(StoreOperation::touches)
+                .flat_map(|(operation, bucket)| [(O::StoreTransaction, bucket), (operation, bucket)]),
+        )
+    }
+}
+
+impl StoreOperation {
+    fn touches(&self) -> (Operation, &CompactString) {
+        use Operation as O;
+        match self {
+            Self::Get { bucket, .. } => (O::StoreGet, bucket),
+            Self::Insert { bucket, .. } => (O::StoreInsert, bucket),
+            Self::Update { bucket, .. } => (O::StoreUpdate, bucket),
+            Self::Delete { bucket, .. } => (O::StoreDelete, bucket),
+            Self::Where { bucket, .. } => (O::StoreWhere, bucket),
+            Self::FindOne { bucket, .. } => (O::StoreFindOne, bucket),
+            Self::Count { bucket, .. } => (O::StoreCount, bucket),
+        }
+    }
+}
+
 /// One operation of a transaction.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "members carry the names of the protocol's fields")]
@@ -144,6 +206,20 @@ pub enum RulesCall {
     GetRule { rule_id: String },
     GetRules,
     ValidateRule { rule: Object },
+}
+
+impl RulesCall {
+    /// For a call that only reads facts: the operation that has to be permitted, and on what.
+    #[must_use]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the others are not reads of facts")]
+    pub fn reads(&self) -> Option<(Operation, &str)> {
+        match self {
+            Self::GetFact { key } => Some((Operation::RulesGetFact, key)),
+            Self::QueryFacts { pattern } => Some((Operation::RulesQueryFacts, pattern)),
+            Self::GetAllFacts => Some((Operation::RulesGetAllFacts, "*")),
+            _ => None,
+        }
+    }
 }
 
 /// A question about the server itself, or an order to it.

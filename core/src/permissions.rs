@@ -112,17 +112,22 @@ pub fn may(
     resource: &str,
     shared: &dyn Shared,
 ) -> Result<(), Refusal> {
+    let resource = if operation == Operation::StoreSubscribe {
+        Resource::Query(resource.into(), shared.bucket_of_query(resource))
+    } else {
+        Resource::Named(resource.into())
+    };
     let token = match mode {
         AuthMode::None => return Ok(()),
         AuthMode::BuiltIn => {
             let user_id = session.map(|session| session.user_id.as_str()).unwrap_or_default();
-            return users::may(user_id, operation, resource, shared);
+            return users::may(user_id, operation, &resource, shared);
         }
         AuthMode::Token(token) => token,
     };
     let Some(session) = judged(token, session) else { return Ok(()) };
     check_tier(token, &session, Some(operation))?;
-    Check { token, session: &session, shared }.allowed(operation.name(), &Resource::Named(resource.into()))
+    Check { token, session: &session, shared }.allowed(operation.name(), &resource)
 }
 
 /// The session by which a request is judged: where there is none, one with the roles of anonymous clients. `None` =

@@ -56,11 +56,10 @@ pub(super) fn authorize(
 pub(super) fn may(
     user_id: &str,
     operation: Operation,
-    resource: &str,
+    resource: &Resource<'_>,
     shared: &dyn Shared,
 ) -> Result<(), Refusal> {
-    let resource = Resource::Named(resource.into());
-    Check { user_id, shared }.allowed(operation.name(), Some(operation), &resource)
+    Check { user_id, shared }.allowed(operation.name(), Some(operation), resource)
 }
 
 /// Checks whether a user may still watch something.

@@ -213,9 +213,10 @@ impl Accounts {
     }
 
     /// Keeps all rights as they are. Whoever asks for rights while the store is locked must do this before: changes of
-    /// rights lock the store second. It may look at rights while it holds them, even if a change of rights waits.
+    /// rights lock the store second. It may look at rights while it holds them, even if a change of rights waits; but it
+    /// must not hold them already, for here a change that waits goes first.
     pub(crate) fn hold_rights(&self) -> RwLockReadGuard<'_, Identity> {
-        self.identity.read_recursive()
+        self.identity.read()
     }
 
     fn fill(&self, bytes: &mut [u8]) {

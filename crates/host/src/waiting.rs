@@ -6,13 +6,15 @@
 use crate::{
     Hub,
     driver::Drive,
+    identity::Accounts,
     procedures::{Unkept, steps_not_stored},
     ticket::{Reply, Ticket, TicketState, not_stored},
 };
 use noex_core::{
-    Body, IdentityToken, Now, OpToken, ProceduresCall, Refusal, RulesCall, Session, SessionChange, Source,
-    StoreCall, SubId, SubscribeToken, Update,
+    Body, IdentityToken, Now, OpToken, Operation, ProceduresCall, Refusal, RulesCall, Session, SessionChange,
+    Source, StoreCall, SubId, SubscribeToken, Update,
 };
+use noex_json::CompactString;
 use std::sync::Arc;
 
 /// A request and what becomes of it.
@@ -72,7 +74,16 @@ impl<S, T: crate::Timer> Drive<S, T> {
             matches!(call, StoreCall::DropBucket { .. } | StoreCall::UndefineQuery { .. });
         let hub = Arc::clone(&self.hub);
         let user = self.connection.session().map(|session| session.user_id.as_str());
-        match hub.store_call(now, user, call) {
+        let read = hub.accounts.as_ref().and_then(|_| call.reads().map(|_| call.clone()));
+        let mut reply = if call.writes().next().is_some() {
+            self.call_store_judged(&hub, now, user, call)
+        } else {
+            hub.store_call(now, user, call)
+        };
+        if let Some(call) = read.filter(|_| self.may_be_overtaken()) {
+            reply = self.call_store_judged(&hub, now, user, call);
+        }
+        match reply {
             Reply::Now(outcome) => self.answer_store(&hub, now, token, outcome, ends_subscriptions),
             Reply::When { ticket, outcome, again } => {
                 self.wait(ticket, Request::Store { token, outcome, again, ends_subscriptions });
@@ -80,9 +91,47 @@ impl<S, T: crate::Timer> Drive<S, T> {
         }
     }
 
+    /// Executes a call of the store while nobody changes rights, judged by the rights that there are.
+    fn call_store_judged(
+        &self,
+        hub: &Hub,
+        now: Now,
+        user: Option<&str>,
+        call: StoreCall,
+    ) -> Reply<Body, StoreCall> {
+        let _rights = hub.accounts.as_ref().map(Accounts::hold_rights);
+        let judge = |(operation, bucket): (_, &CompactString)| self.judge_again(operation, bucket);
+        let judged = call.reads().into_iter().chain(call.writes()).try_for_each(judge);
+        match judged {
+            Ok(()) => hub.store_call(now, user, call),
+            Err(refusal) => Reply::Now(Err(refusal)),
+        }
+    }
+
+    /// Tells whether rights may have changed since the present request was judged. Every change of rights is announced
+    /// before it is committed: so if none was when a read has been executed, what was read is older than any change.
+    fn may_be_overtaken(&self) -> bool {
+        self.member.as_ref().is_some_and(|own| own.entry.inbox.is_urgent())
+    }
+
+    /// Judges a request again, if rights may have changed since it was judged. To be called while rights are held.
+    fn judge_again(&self, operation: Operation, resource: &str) -> Result<(), Refusal> {
+        let Some(member) = self.member.as_ref().filter(|_| self.may_be_overtaken()) else { return Ok(()) };
+        let session = member.entry.session();
+        let auth = &self.hub.connection_config.auth;
+        noex_core::may(auth, session.as_deref(), operation, resource, &*self.hub)
+    }
+
     pub(crate) fn call_rules(&mut self, now: Now, token: OpToken, call: RulesCall) {
         let hub = Arc::clone(&self.hub);
-        match hub.rules_call(now, call) {
+        let read = hub.accounts.as_ref().and_then(|_| call.reads().map(|_| call.clone()));
+        let mut reply = hub.rules_call(now, call);
+        if let Some(call) = read.filter(|_| self.may_be_overtaken()) {
+            let _rights = hub.accounts.as_ref().map(Accounts::hold_rights);
+            let judged = call.reads().map_or(Ok(()), |(operation, what)| self.judge_again(operation, what));
+            reply = judged.map_or_else(|refusal| Reply::Now(Err(refusal)), |()| hub.rules_call(now, call));
+        }
+        match reply {
             Reply::Now(outcome) => self.reply_behind_events(now, token, outcome),
             Reply::When { ticket, outcome, again } => {
                 self.wait(ticket, Request::Rules { token, outcome, again });
@@ -133,15 +182,18 @@ impl<S, T: crate::Timer> Drive<S, T> {
         source: Source,
     ) {
         let hub = Arc::clone(&self.hub);
-        let reply = match (&source, &self.member) {
-            (Source::Query { query, params, mode }, Some(member)) => {
-                hub.subscribe(now, &member.entry, subscription, query, params.as_ref(), *mode)
-            }
-            (Source::Events { pattern }, Some(member)) => {
-                Reply::Now(hub.subscribe_events(&member.entry, subscription, pattern))
-            }
-            (Source::Query { .. } | Source::Events { .. }, None) => Reply::Now(Err(Refusal::internal())),
-        };
+        let mut reply = self.subscribe_to(&hub, now, subscription, &source);
+        if let Source::Query { query, .. } = &source
+            && hub.accounts.is_some()
+            && self.may_be_overtaken()
+        {
+            hub.unsubscribe(subscription);
+            let _rights = hub.accounts.as_ref().map(Accounts::hold_rights);
+            reply = match self.judge_again(Operation::StoreSubscribe, query) {
+                Ok(()) => self.subscribe_to(&hub, now, subscription, &source),
+                Err(refusal) => Reply::Now(Err(refusal)),
+            };
+        }
         match reply {
             Reply::Now(outcome) => {
                 self.connection.reply_subscribe(now, &*hub, token, outcome);
@@ -151,6 +203,18 @@ impl<S, T: crate::Timer> Drive<S, T> {
                 let source = Some(source);
                 self.wait(ticket, Request::Subscribe { token, subscription, source, outcome });
             }
+        }
+    }
+
+    fn subscribe_to(&self, hub: &Hub, now: Now, subscription: SubId, source: &Source) -> Reply<Update, ()> {
+        match (source, &self.member) {
+            (Source::Query { query, params, mode }, Some(member)) => {
+                hub.subscribe(now, &member.entry, subscription, query, params.as_ref(), *mode)
+            }
+            (Source::Events { pattern }, Some(member)) => {
+                Reply::Now(hub.subscribe_events(&member.entry, subscription, pattern))
+            }
+            (Source::Query { .. } | Source::Events { .. }, None) => Reply::Now(Err(Refusal::internal())),
         }
     }
 

@@ -13,3 +13,5 @@ mod embedding;
 mod load;
 #[path = "../../../runtime-smol/tests/it/protocol.rs"]
 mod protocol;
+#[path = "../../../runtime-smol/tests/it/rights.rs"]
+mod rights;

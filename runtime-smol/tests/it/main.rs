@@ -11,3 +11,4 @@ mod client;
 mod embedding;
 mod load;
 mod protocol;
+mod rights;
