@@ -1,7 +1,7 @@
 //! Users of the built-in identity: what they may touch, sessions that change under way, and what is kept from them.
 
 use crate::{login, subscribe, unsubscribe, welcomed, welcomed_in};
-use noex_core::{AuthMode, Config};
+use noex_core::{AuthMode, Config, SessionKey};
 use noex_testkit::{Pair, World, error, push, request, result, subscribed, system};
 
 fn built_in() -> Config {
@@ -113,6 +113,21 @@ fn both_ways_to_log_out_end_the_stored_session() {
         assert_eq!(pair.executed(), ["Logout", "Unsubscribe sub-1"]);
         pair.end();
     }
+}
+
+#[test]
+fn who_shares_a_session_is_logged_out_with_it() {
+    let mut pair = ann(&[("store.*", "bucket:a")]);
+    pair.send(subscribe(1, "qa"));
+    pair.received();
+    pair.end_session(SessionKey([8; 32]));
+    assert_eq!(pair.ask(request(2, "store.all", r#""bucket":"a""#)), result(2, "null"), "another session");
+    pair.end_session(SessionKey([7; 32]));
+    let closed = system("subscription_closed", r#""subscriptionId":"sub-1","reason":"logged_out""#);
+    assert_eq!(pair.received(), [closed]);
+    let refused = error(3, "UNAUTHORIZED", "Authentication required");
+    assert_eq!(pair.ask(request(3, "store.all", r#""bucket":"a""#)), refused);
+    pair.end();
 }
 
 #[test]

@@ -100,6 +100,12 @@ fn store_operations_become_typed_calls() {
         ("store.undefineQuery", r#""name":"x""#, S::UndefineQuery { name: name() }),
     ] {
         assert_eq!(run(operation, fields).0, [format!("{call:?}")], "{operation} {fields}");
+        // What a call touches is what its request was judged by.
+        let touched: Vec<_> = call.reads().into_iter().chain(call.writes()).collect();
+        let touched: Vec<_> =
+            touched.into_iter().map(|(operation, bucket)| (operation.name(), &**bucket)).collect();
+        let expected = if fields.starts_with("\"bucket\"") { vec![(operation, "b")] } else { Vec::new() };
+        assert_eq!(touched, expected);
     }
 }
 
@@ -142,7 +148,38 @@ fn rules_operations_become_typed_calls() {
         ("rules.getRules", "", R::GetRules),
     ] {
         assert_eq!(run(operation, fields).0, [format!("{call:?}")], "{operation} {fields}");
+        let read = call.reads().map(|(operation, what)| (operation.name(), what));
+        let expected = match operation {
+            "rules.getFact" | "rules.queryFacts" => Some((operation, "k")),
+            "rules.getAllFacts" => Some((operation, "*")),
+            _ => None,
+        };
+        assert_eq!(read, expected);
     }
+}
+
+#[test]
+fn a_transaction_touches_a_bucket_by_itself_and_by_each_operation() {
+    let bucket = || CompactString::from("b");
+    let operations = vec![
+        T::Get { bucket: "a".into(), key: Value::Null },
+        T::Insert { bucket: bucket(), data: Object::new() },
+        T::Update { bucket: bucket(), key: Value::Null, data: Object::new() },
+        T::Delete { bucket: bucket(), key: Value::Null },
+        T::Where { bucket: bucket(), filter: Object::new() },
+        T::FindOne { bucket: bucket(), filter: Object::new() },
+        T::Count { bucket: bucket(), filter: None },
+    ];
+    let call = S::Transaction { operations };
+    let touched: Vec<_> = call.writes().map(|(operation, bucket)| (operation.name(), &**bucket)).collect();
+    let names = ["get", "insert", "update", "delete", "where", "findOne", "count"];
+    let expected: Vec<_> = names.iter().map(|name| format!("store.{name}")).collect();
+    let expected = expected.iter().enumerate().flat_map(|(at, name)| {
+        let bucket = if at == 0 { "a" } else { "b" };
+        [("store.transaction", bucket), (&**name, bucket)]
+    });
+    assert!(touched.iter().copied().eq(expected), "{touched:?}");
+    assert!(call.reads().is_none());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::{World, host::Host, ledger::Ledger, script::Step, transport::Transport};
 use noex_core::{
     AuditRecord, CloseReason, Config, Connection, Delivery, Effect, EndReason, Frame, Instant, Message, Now,
-    Peer, SubId,
+    Peer, SessionKey, SubId,
 };
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -261,6 +261,13 @@ impl Pair {
     /// Looks at the rights again, which have changed.
     pub fn recheck(&mut self) {
         self.connection.recheck(&self.world);
+        self.after_call();
+        self.settle();
+    }
+
+    /// Tells that somebody has logged out of a stored session.
+    pub fn end_session(&mut self, stored: SessionKey) {
+        self.connection.end_session(self.now, &self.world, stored);
         self.after_call();
         self.settle();
     }
