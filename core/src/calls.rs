@@ -220,6 +220,18 @@ impl RulesCall {
             _ => None,
         }
     }
+
+    /// For a call that emits an event or changes a fact: the operation that has to be permitted, and on what.
+    #[must_use]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the others change neither")]
+    pub fn writes(&self) -> Option<(Operation, &str)> {
+        match self {
+            Self::Emit { topic, .. } => Some((Operation::RulesEmit, topic)),
+            Self::SetFact { key, .. } => Some((Operation::RulesSetFact, key)),
+            Self::DeleteFact { key } => Some((Operation::RulesDeleteFact, key)),
+            _ => None,
+        }
+    }
 }
 
 /// A question about the server itself, or an order to it.

@@ -310,18 +310,8 @@ where
             }
             return answered;
         };
-        let Mail { results, events, ended, shutdown_notice_ms, close, revoked, session_ended, recheck } =
-            mail;
-        if let Some(stored) = session_ended {
-            self.connection.end_session(now, &*self.hub, stored);
-        }
-        // First of all: what comes may have been on its way when the right to see it ended.
-        if revoked {
-            self.awaited = None;
-            self.connection.revoke(now, &*self.hub);
-        } else if recheck {
-            self.recheck();
-        }
+        self.heed(now, &mail);
+        let Mail { results, events, ended, shutdown_notice_ms, close, .. } = mail;
         self.push_events(events);
         self.answer_settled(now);
         for (subscription, update) in results {
@@ -353,7 +343,8 @@ where
             Ok(Known::Identity(token, working, Ok(result))) => {
                 let progress = self.member.as_ref().map(|member| {
                     self.executed = true;
-                    self.hub.resume_identity(now, &member.entry, working.rest, result)
+                    let session = self.connection.session().map(|session| &**session);
+                    self.hub.resume_identity(now, &member.entry, session, working.rest, result)
                 });
                 self.take_progress(now, token, progress);
             }
@@ -487,6 +478,20 @@ impl<S, T: Timer> Drive<S, T> {
         }
     }
 
+    /// Does what must be done before anything else of the mail: what comes may have been on its way when the right to
+    /// see it ended.
+    fn heed(&mut self, now: Now, mail: &Mail) {
+        if let Some(stored) = mail.session_ended {
+            self.connection.end_session(now, &*self.hub, stored);
+        }
+        if mail.revoked {
+            self.awaited = None;
+            self.connection.revoke(now, &*self.hub);
+        } else if mail.recheck {
+            self.recheck();
+        }
+    }
+
     pub(crate) fn push_events(&mut self, events: IndexMap<SubId, Events>) {
         for (subscription, Events { kept, dropped }) in events {
             for event in kept {
@@ -570,8 +575,9 @@ impl<S, T: Timer> Drive<S, T> {
 
     /// Answers a call; what it caused is told before its result.
     pub(crate) fn reply_behind_events(&mut self, now: Now, token: OpToken, outcome: Result<Body, Refusal>) {
-        let caused = self.member.as_ref().map(|member| member.entry.inbox.take_events());
-        self.push_events(caused.unwrap_or_default());
+        let mail = self.member.as_ref().map(|member| member.entry.inbox.take_events()).unwrap_or_default();
+        self.heed(now, &mail);
+        self.push_events(mail.events);
         self.connection.reply(now, &*self.hub, token, outcome);
     }
 

@@ -13,6 +13,7 @@ use crate::{
     random::{SeededRandom, SystemRandom},
     registry::{Entry, Registry},
     revocation::Revocation,
+    rights::Judge,
     rules::EmbeddedRules,
     shared::Limits,
     ticket::{Reply, Ticket},
@@ -314,25 +315,33 @@ impl Hub {
         }
     }
 
-    /// Executes a call of procedures for a session. `clock` is read between the steps.
+    /// Executes a call of procedures for a session. `clock` is read between the steps, and `judge` is asked before each
+    /// and before a change of definitions.
     #[expect(clippy::wildcard_enum_match_arm, reason = "what is not known changes definitions")]
     pub(crate) fn procedures_call(
         &self,
         clock: &dyn Fn() -> Now,
         session: Option<&Session>,
+        judge: &Judge<'_>,
         call: ProceduresCall,
     ) -> Reply<Body, Unkept> {
         let Some(procedures) = &self.procedures else { return Reply::Now(Err(Refusal::internal())) };
         match call {
             ProceduresCall::Call { name, input } => match procedures.find(&name) {
-                Ok(procedure) => self.run_procedure(clock, session, procedures, &procedure, input),
+                Ok(procedure) => {
+                    let caller = ProcedureCaller { session, judge };
+                    self.run_procedure(clock, caller, procedures, &procedure, input)
+                }
                 Err(refusal) => Reply::Now(Err(refusal)),
             },
             ProceduresCall::Get { .. } | ProceduresCall::List => procedures.look(call),
             call => {
                 let user_id = session.map(|session| session.user_id.as_str());
                 let ownership = Ownership::of_procedures(&call);
-                self.owning(clock(), user_id, ownership, || procedures.administer(call, &self.embedded))
+                self.owning(clock(), user_id, ownership, || {
+                    judge()?;
+                    procedures.administer(call, &self.embedded)
+                })
             }
         }
     }
@@ -340,7 +349,7 @@ impl Hub {
     fn run_procedure(
         &self,
         clock: &dyn Fn() -> Now,
-        session: Option<&Session>,
+        ProcedureCaller { session, judge }: ProcedureCaller<'_>,
         procedures: &EmbeddedProcedures,
         procedure: &Procedure,
         input: Option<Value>,
@@ -356,10 +365,17 @@ impl Hub {
                 let operation = Operation::by_name(operation).ok_or_else(Refusal::internal)?;
                 noex_core::may(&self.connection_config.auth, session, operation, resource, self)
             },
+            enter: &|| {
+                let rights = self.hold_rights();
+                judge().map(|()| rights)
+            },
         };
         if procedure.is_transaction() {
             // Before the engines are locked: steps ask for rights.
-            let _rights = self.accounts.as_ref().map(Accounts::hold_rights);
+            let _rights = match (around.enter)() {
+                Ok(rights) => rights,
+                Err(refusal) => return Reply::Now(Err(refusal)),
+            };
             let _whole = self.embedded.whole();
             let outcome = procedures.call(procedure, input, &around);
             return Reply::resting_on(self.ticket(), outcome, None);
@@ -446,6 +462,12 @@ impl Hub {
         self.accounts.iter().for_each(|accounts| accounts.sweep(now.unix_ms));
         while self.flush(now) {}
     }
+}
+
+/// For whom a procedure runs.
+struct ProcedureCaller<'a> {
+    session: Option<&'a Session>,
+    judge: &'a Judge<'a>,
 }
 
 /// The journal has failed meanwhile: some of what was done may have been undone.

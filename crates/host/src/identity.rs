@@ -13,6 +13,7 @@ use crate::{
     random::SeededRandom,
     refusals::{Place, of_store_error},
     registry::Entry,
+    rights::{Judge, not_logged_in},
     ticket::{Reply, Ticket},
 };
 use futures::channel::oneshot;
@@ -376,7 +377,11 @@ impl Hub {
         };
         // The operator must not be able to lock himself out.
         let by_secret = matches!(call, IdentityCall::LoginWithSecret { .. });
+        let is_login = by_secret || matches!(call, IdentityCall::Login { .. });
         let mut identity = accounts.lock(now.unix_ms);
+        if !is_login && session.is_some() && entry.session().is_none() {
+            return refused(not_logged_in());
+        }
         let step = identity.call(&caller, call, &mut self.running(accounts, now));
         self.go_on(now, entry, accounts, &mut identity, step, by_secret)
     }
@@ -386,11 +391,15 @@ impl Hub {
         &self,
         now: Now,
         entry: &Entry,
+        session: Option<&Session>,
         rest: Pending,
         result: PasswordResult,
     ) -> Progress {
         let Some(accounts) = &self.accounts else { return refused(Refusal::internal()) };
         let mut identity = accounts.lock(now.unix_ms);
+        if !rest.is_login() && session.is_some() && entry.session().is_none() {
+            return refused(not_logged_in());
+        }
         let step = identity.resume(rest, result, &mut self.running(accounts, now));
         self.go_on(now, entry, accounts, &mut identity, step, false)
     }
@@ -491,13 +500,16 @@ impl Hub {
         }))
     }
 
-    /// Deletes the stored sessions of users.
+    /// Deletes the stored sessions of users. What others execute for them meanwhile is done when this returns.
     pub(crate) fn end_stored_sessions<'u>(
         &self,
         now: Now,
         users: impl IntoIterator<Item = &'u str>,
     ) -> Result<(), Refusal> {
-        let Some(accounts) = &self.accounts else { return Ok(()) };
+        let Some(accounts) = &self.accounts else {
+            self.revocation.wait_for_executing();
+            return Ok(());
+        };
         let mut identity = accounts.lock(now.unix_ms);
         for user in users {
             let ended = identity.end_sessions(user);
@@ -506,18 +518,28 @@ impl Hub {
         Ok(())
     }
 
-    /// Executes a call of the store for a user; see [`Hub::owning`].
+    /// Executes a call of the store for a user. One [that takes the rights itself](Hub::takes_rights) does it if
+    /// `stands` agrees then; see [`Hub::owning`].
     pub(crate) fn store_call(
         &self,
         now: Now,
         user_id: Option<&str>,
+        stands: &Judge<'_>,
         call: StoreCall,
     ) -> Reply<Body, StoreCall> {
         let ownership = Ownership::of_store(&call).filter(|_| self.accounts.is_some());
         if ownership.is_none() {
             return self.store.call(now.unix_ms, call);
         }
-        self.owning(now, user_id, ownership, || self.store.call(now.unix_ms, call).outcome())
+        self.owning(now, user_id, ownership, || {
+            stands()?;
+            self.store.call(now.unix_ms, call).outcome()
+        })
+    }
+
+    /// Tells whether a call changes owners, for which it takes rights for itself.
+    pub(crate) fn takes_rights(&self, call: &StoreCall) -> bool {
+        self.accounts.is_some() && Ownership::of_store(call).is_some()
     }
 
     /// Undoes what was not kept of the identity, if the journal has failed since the last time, and has everybody look
@@ -541,6 +563,7 @@ impl Hub {
         call: impl FnOnce() -> Result<Body, Refusal>,
     ) -> Reply<Body, C> {
         let Some((accounts, ownership)) = self.accounts.as_ref().zip(ownership) else {
+            let _rights = self.hold_rights();
             let _whole = self.embedded.whole();
             let outcome = call();
             return Reply::resting_on(self.ticket(), outcome, None);

@@ -91,12 +91,20 @@ impl Inbox {
         });
     }
 
-    /// Takes the events alone.
-    pub(crate) fn take_events(&self) -> IndexMap<SubId, Events> {
+    /// Takes the events alone, with what must be known before they are shown.
+    pub(crate) fn take_events(&self) -> Pending {
         if !self.filled.load(Ordering::Acquire) {
-            return IndexMap::new();
+            return Pending::default();
         }
-        std::mem::take(&mut self.pending.lock().events)
+        let mut pending = self.pending.lock();
+        self.urgent.store(false, Ordering::Release);
+        Pending {
+            events: std::mem::take(&mut pending.events),
+            revoked: std::mem::take(&mut pending.revoked),
+            session_ended: pending.session_ended.take(),
+            recheck: std::mem::take(&mut pending.recheck),
+            ..Pending::default()
+        }
     }
 
     /// Takes the ended subscriptions alone.

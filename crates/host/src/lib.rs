@@ -27,6 +27,7 @@ mod random;
 mod refusals;
 mod registry;
 mod revocation;
+mod rights;
 mod rules;
 mod server;
 mod sessions;

@@ -8,6 +8,7 @@ use crate::{
     EmbeddedRules, EmbeddedStore,
     backend::PushSink,
     refusals::{Place, of_call_error, of_definition_error, of_store_error},
+    rights::HeldRights,
     rules,
     ticket::{Reply, Ticket, TicketState},
 };
@@ -65,10 +66,14 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) rules: Option<&'a EmbeddedRules>,
     pub(crate) sink: &'a dyn PushSink,
     pub(crate) permits: &'a Permits<'a>,
+    pub(crate) enter: &'a Enter<'a>,
 }
 
 /// Tells whether the caller may run an operation on a resource. It is asked while the engines are locked.
 pub(crate) type Permits<'a> = dyn Fn(&str, &str) -> Result<(), Refusal> + 'a;
+
+/// Holds rights for what is executed next, unless the caller may not go on.
+pub(crate) type Enter<'a> = dyn Fn() -> Result<Option<HeldRights<'a>>, Refusal> + 'a;
 
 impl EmbeddedProcedures {
     /// Registers the procedures of the options, then those that `image` holds of an earlier run; one of the options wins
@@ -196,7 +201,7 @@ impl EmbeddedProcedures {
     ) -> Result<Outcome, CallError<Refusal>> {
         let input = procedure.check_input(input)?;
         if !procedure.is_transaction() {
-            let mut engines = Direct { around, compat: self.compat_error_codes };
+            let mut engines = Direct { around, compat: self.compat_error_codes, rights: None };
             return procedure.run(input, &self.limits, around.elapsed_ms, &mut engines);
         }
         let Some(rules) = around.rules.filter(|_| procedure.uses_rules()) else {
@@ -354,32 +359,39 @@ impl AsRef<Object> for Stored {
 }
 
 /// The engines outside a transaction.
-struct Direct<'a> {
-    around: &'a Surroundings<'a>,
+struct Direct<'a, 's> {
+    around: &'a Surroundings<'s>,
     compat: bool,
+    /// From the judgement of a step until it is executed.
+    rights: Option<Option<HeldRights<'s>>>,
 }
 
-impl Direct<'_> {
+impl Direct<'_, '_> {
     fn store<T>(
-        &self,
+        &mut self,
         run: impl FnOnce(&mut noex_store::Store) -> Result<T, StoreError>,
     ) -> Result<T, Refusal> {
+        let _rights = self.rights.take().map_or_else(self.around.enter, Ok)?;
         let outcome = self.around.store.with_store(run);
         outcome.map_err(|error| of_store_error(&error, self.compat, Place::Procedure))
     }
 
-    fn rules<T>(&self, run: impl FnOnce(&mut Engine) -> Result<T, RulesError>) -> Result<T, Refusal> {
+    fn rules<T>(&mut self, run: impl FnOnce(&mut Engine) -> Result<T, RulesError>) -> Result<T, Refusal> {
         let rules = self.around.rules.ok_or_else(Refusal::internal)?;
+        let _rights = self.rights.take().map_or_else(self.around.enter, Ok)?;
         let outcome = rules.with_engine(self.around.now_ms, self.around.sink, run);
         outcome.map_err(|error| rules::refusal(&error))
     }
 }
 
-impl Engines for Direct<'_> {
+impl Engines for Direct<'_, '_> {
     type Record = Stored;
     type Error = Refusal;
 
     fn permits(&mut self, operation: &'static str, resource: &str) -> Result<(), Refusal> {
+        if self.rights.is_none() {
+            self.rights = Some((self.around.enter)()?);
+        }
         (self.around.permits)(operation, resource)
     }
 
@@ -443,8 +455,8 @@ impl Effect {
 }
 
 /// The engines inside a transaction.
-struct Locked<'a, 'p, 't> {
-    around: &'a Surroundings<'a>,
+struct Locked<'a, 's, 'p, 't> {
+    around: &'a Surroundings<'s>,
     program: &'a mut Program<'p, 't>,
     engine: Option<&'a Engine>,
     /// In the order of the steps.
@@ -456,7 +468,7 @@ struct Locked<'a, 'p, 't> {
     compat: bool,
 }
 
-impl Locked<'_, '_, '_> {
+impl Locked<'_, '_, '_, '_> {
     fn refused(&self) -> impl Fn(StoreError) -> Refusal + use<> {
         let compat = self.compat;
         move |error| of_store_error(&error, compat, Place::Procedure)
@@ -467,7 +479,7 @@ impl Locked<'_, '_, '_> {
     }
 }
 
-impl Engines for Locked<'_, '_, '_> {
+impl Engines for Locked<'_, '_, '_, '_> {
     type Record = Stored;
     type Error = Refusal;
 

@@ -3,7 +3,7 @@
 //! Source: the auth specification, section 5.2. A login and a revocation of the same user exclude each other: either
 //! the login finds the user revoked, or the revocation finds the connection logged in.
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use std::collections::HashMap;
 
 /// Users revoked at one time. Only administrators add some; one that is full refuses more rather than forgets.
@@ -17,6 +17,8 @@ pub(crate) struct Full;
 #[derive(Debug, Default)]
 pub(crate) struct Revocation {
     until_ms: Mutex<Revoked>,
+    /// Held by whoever executes something for a session, where no identity does that.
+    executing: RwLock<()>,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +32,16 @@ impl Revocation {
     /// Keeps the list as it is while something is done.
     pub(crate) fn lock(&self) -> parking_lot::MutexGuard<'_, Revoked> {
         self.until_ms.lock()
+    }
+
+    /// Has revocations wait until what a session asked for has been executed.
+    pub(crate) fn hold_sessions(&self) -> RwLockReadGuard<'_, ()> {
+        self.executing.read()
+    }
+
+    /// Waits for those that [hold sessions](Self::hold_sessions).
+    pub(crate) fn wait_for_executing(&self) {
+        drop(self.executing.write());
     }
 }
 

@@ -22,6 +22,9 @@ impl Hub {
     /// Revokes a user: all connections of the user are closed with `session_revoked` before they execute anything
     /// more, stored sessions end, and logins are refused for the configured time. Gives the number of connections.
     ///
+    /// What they are executing at present is done when this returns: so it must not be called while the store or the
+    /// rule engine is used, nor from a permission check.
+    ///
     /// # Errors
     /// If too many users are revoked already, and no connection is closed then; or if stored sessions cannot be deleted.
     pub fn revoke_session(&self, now: Now, user_id: &str) -> Result<usize, Refusal> {
@@ -34,7 +37,7 @@ impl Hub {
     }
 
     /// Revokes every user with an open session that has the given user id and role, as far as they are given. Gives
-    /// the number of connections.
+    /// the number of connections. See [`Hub::revoke_session`] for where it must not be called.
     ///
     /// # Errors
     /// If too many users are revoked already, and no connection is closed then; or if stored sessions cannot be deleted.

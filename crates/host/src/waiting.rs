@@ -6,7 +6,6 @@
 use crate::{
     Hub,
     driver::Drive,
-    identity::Accounts,
     procedures::{Unkept, steps_not_stored},
     ticket::{Reply, Ticket, TicketState, not_stored},
 };
@@ -14,7 +13,6 @@ use noex_core::{
     Body, IdentityToken, Now, OpToken, Operation, ProceduresCall, Refusal, RulesCall, Session, SessionChange,
     Source, StoreCall, SubId, SubscribeToken, Update,
 };
-use noex_json::CompactString;
 use std::sync::Arc;
 
 /// A request and what becomes of it.
@@ -74,63 +72,95 @@ impl<S, T: crate::Timer> Drive<S, T> {
             matches!(call, StoreCall::DropBucket { .. } | StoreCall::UndefineQuery { .. });
         let hub = Arc::clone(&self.hub);
         let user = self.connection.session().map(|session| session.user_id.as_str());
-        let read = hub.accounts.as_ref().and_then(|_| call.reads().map(|_| call.clone()));
-        let mut reply = if call.writes().next().is_some() {
-            self.call_store_judged(&hub, now, user, call)
+        let read = call.reads().filter(|_| hub.has_logins()).map(|_| call.clone());
+        let mut reply = if call.reads().is_some() || hub.takes_rights(&call) {
+            hub.store_call(now, user, &|| self.judge_again([]), call)
         } else {
-            hub.store_call(now, user, call)
+            self.call_store_judged(&hub, now, user, call, false)
         };
         if let Some(call) = read.filter(|_| self.may_be_overtaken()) {
-            reply = self.call_store_judged(&hub, now, user, call);
+            reply = self.call_store_judged(&hub, now, user, call, false);
         }
+        self.take_store_reply(&hub, now, token, reply, ends_subscriptions);
+    }
+
+    /// Executes a read anew, of which what it has seen was not kept. Rights may have changed long since.
+    fn call_store_anew(&mut self, now: Now, token: OpToken, call: StoreCall) {
+        let hub = Arc::clone(&self.hub);
+        hub.reload_identity(now);
+        let user = self.connection.session().map(|session| session.user_id.as_str());
+        let reply = self.call_store_judged(&hub, now, user, call, true);
+        self.take_store_reply(&hub, now, token, reply, false);
+    }
+
+    fn take_store_reply(
+        &mut self,
+        hub: &Hub,
+        now: Now,
+        token: OpToken,
+        reply: Reply<Body, StoreCall>,
+        ends_subscriptions: bool,
+    ) {
         match reply {
-            Reply::Now(outcome) => self.answer_store(&hub, now, token, outcome, ends_subscriptions),
+            Reply::Now(outcome) => self.answer_store(hub, now, token, outcome, ends_subscriptions),
             Reply::When { ticket, outcome, again } => {
                 self.wait(ticket, Request::Store { token, outcome, again, ends_subscriptions });
             }
         }
     }
 
-    /// Executes a call of the store while nobody changes rights, judged by the rights that there are.
+    /// Executes a call of the store while nobody changes rights, judged by the rights that there are: if `anew`, whether
+    /// they may have changed or not.
     fn call_store_judged(
         &self,
         hub: &Hub,
         now: Now,
         user: Option<&str>,
         call: StoreCall,
+        anew: bool,
     ) -> Reply<Body, StoreCall> {
-        let _rights = hub.accounts.as_ref().map(Accounts::hold_rights);
-        let judge = |(operation, bucket): (_, &CompactString)| self.judge_again(operation, bucket);
-        let judged = call.reads().into_iter().chain(call.writes()).try_for_each(judge);
+        let _rights = hub.hold_rights();
+        let required = call.reads().into_iter().chain(call.writes());
+        let required = required.map(|(operation, bucket)| (operation, bucket.as_str()));
+        let judged = if anew { self.judge(required) } else { self.judge_again(required) };
         match judged {
-            Ok(()) => hub.store_call(now, user, call),
+            Ok(()) => hub.store_call(now, user, &|| Ok(()), call),
             Err(refusal) => Reply::Now(Err(refusal)),
         }
     }
 
-    /// Tells whether rights may have changed since the present request was judged. Every change of rights is announced
-    /// before it is committed: so if none was when a read has been executed, what was read is older than any change.
-    fn may_be_overtaken(&self) -> bool {
-        self.member.as_ref().is_some_and(|own| own.entry.inbox.is_urgent())
-    }
-
-    /// Judges a request again, if rights may have changed since it was judged. To be called while rights are held.
-    fn judge_again(&self, operation: Operation, resource: &str) -> Result<(), Refusal> {
-        let Some(member) = self.member.as_ref().filter(|_| self.may_be_overtaken()) else { return Ok(()) };
-        let session = member.entry.session();
-        let auth = &self.hub.connection_config.auth;
-        noex_core::may(auth, session.as_deref(), operation, resource, &*self.hub)
-    }
-
     pub(crate) fn call_rules(&mut self, now: Now, token: OpToken, call: RulesCall) {
         let hub = Arc::clone(&self.hub);
-        let read = hub.accounts.as_ref().and_then(|_| call.reads().map(|_| call.clone()));
-        let mut reply = hub.rules_call(now, call);
-        if let Some(call) = read.filter(|_| self.may_be_overtaken()) {
-            let _rights = hub.accounts.as_ref().map(Accounts::hold_rights);
-            let judged = call.reads().map_or(Ok(()), |(operation, what)| self.judge_again(operation, what));
-            reply = judged.map_or_else(|refusal| Reply::Now(Err(refusal)), |()| hub.rules_call(now, call));
+        let reads = call.reads().is_some();
+        let again = Some(&call).filter(|_| reads && hub.has_logins()).cloned();
+        let mut reply =
+            if reads { hub.rules_call(now, call) } else { self.call_rules_judged(&hub, now, call, false) };
+        if let Some(call) = again.filter(|_| self.may_be_overtaken()) {
+            reply = self.call_rules_judged(&hub, now, call, false);
         }
+        self.take_rules_reply(now, token, reply);
+    }
+
+    /// As [`Drive::call_store_anew`].
+    fn call_rules_anew(&mut self, now: Now, token: OpToken, call: RulesCall) {
+        let hub = Arc::clone(&self.hub);
+        hub.reload_identity(now);
+        let reply = self.call_rules_judged(&hub, now, call, true);
+        self.take_rules_reply(now, token, reply);
+    }
+
+    /// As [`Drive::call_store_judged`].
+    fn call_rules_judged(&self, hub: &Hub, now: Now, call: RulesCall, anew: bool) -> Reply<Body, RulesCall> {
+        let _rights = hub.hold_rights();
+        let required = call.reads().into_iter().chain(call.writes());
+        let judged = if anew { self.judge(required) } else { self.judge_again(required) };
+        match judged {
+            Ok(()) => hub.rules_call(now, call),
+            Err(refusal) => Reply::Now(Err(refusal)),
+        }
+    }
+
+    fn take_rules_reply(&mut self, now: Now, token: OpToken, reply: Reply<Body, RulesCall>) {
         match reply {
             Reply::Now(outcome) => self.reply_behind_events(now, token, outcome),
             Reply::When { ticket, outcome, again } => {
@@ -166,7 +196,10 @@ impl<S, T: crate::Timer> Drive<S, T> {
         call: ProceduresCall,
     ) {
         let hub = Arc::clone(&self.hub);
-        match hub.procedures_call(&|| self.timer.now(), session, call) {
+        let called = if let ProceduresCall::Call { name, .. } = &call { Some(name.clone()) } else { None };
+        let required = called.as_deref().map(|name| (Operation::ProceduresCall, name));
+        let judge = || self.judge_again(required);
+        match hub.procedures_call(&|| self.timer.now(), session, &judge, call) {
             Reply::Now(outcome) => self.reply_behind_events(now, token, outcome),
             Reply::When { ticket, outcome, again } => {
                 self.wait(ticket, Request::Procedures { token, outcome, again });
@@ -184,12 +217,12 @@ impl<S, T: crate::Timer> Drive<S, T> {
         let hub = Arc::clone(&self.hub);
         let mut reply = self.subscribe_to(&hub, now, subscription, &source);
         if let Source::Query { query, .. } = &source
-            && hub.accounts.is_some()
+            && hub.has_logins()
             && self.may_be_overtaken()
         {
             hub.unsubscribe(subscription);
-            let _rights = hub.accounts.as_ref().map(Accounts::hold_rights);
-            reply = match self.judge_again(Operation::StoreSubscribe, query) {
+            let _rights = hub.hold_rights();
+            reply = match self.judge_again([(Operation::StoreSubscribe, query.as_str())]) {
                 Ok(()) => self.subscribe_to(&hub, now, subscription, &source),
                 Err(refusal) => Reply::Now(Err(refusal)),
             };
@@ -276,11 +309,11 @@ impl<S, T: crate::Timer> Drive<S, T> {
 
     fn answer_failed(&mut self, hub: &Hub, now: Now, request: Request) {
         match request {
-            Request::Store { token, again: Some(call), .. } => self.call_store(now, token, call),
+            Request::Store { token, again: Some(call), .. } => self.call_store_anew(now, token, call),
             Request::Store { token, again: None, .. } => {
                 self.connection.reply(now, hub, token, Err(not_stored()));
             }
-            Request::Rules { token, again: Some(call), .. } => self.call_rules(now, token, call),
+            Request::Rules { token, again: Some(call), .. } => self.call_rules_anew(now, token, call),
             Request::Procedures { token, again: Some(Unkept::Read(call)), .. } => {
                 self.call_procedures(now, token, None, call);
             }

@@ -123,6 +123,14 @@ pub(crate) enum Rest {
     ResetPassword { user_id: String, new: String },
 }
 
+impl Pending {
+    /// Tells whether the call is a login, for which nobody need be logged in.
+    #[must_use]
+    pub fn is_login(&self) -> bool {
+        matches!(self.rest, Rest::Login { .. })
+    }
+}
+
 impl fmt::Debug for Pending {
     /// Shows no password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

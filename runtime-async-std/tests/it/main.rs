@@ -7,6 +7,10 @@ use noex_async_std as runtime;
 
 #[path = "../../../runtime-smol/tests/it/client.rs"]
 mod client;
+#[path = "../../../runtime-smol/tests/it/deltas.rs"]
+mod deltas;
+#[path = "../../../runtime-smol/tests/it/durable.rs"]
+mod durable;
 #[path = "../../../runtime-smol/tests/it/embedding.rs"]
 mod embedding;
 #[path = "../../../runtime-smol/tests/it/load.rs"]

@@ -80,6 +80,11 @@ impl Client {
         self.sender.flush().await.expect("flushed");
     }
 
+    /// As [`Client::send`], to a connection that may have been closed; tells whether it was not.
+    pub(crate) async fn try_send(&mut self, text: &str) -> bool {
+        self.sender.send_text(text).await.is_ok() && self.sender.flush().await.is_ok()
+    }
+
     /// The next message, or how the connection ended.
     pub(crate) async fn next(&mut self) -> Result<String, End> {
         let mut bytes = Vec::new();

@@ -8,6 +8,8 @@
 use noex_smol as runtime;
 
 mod client;
+mod deltas;
+mod durable;
 mod embedding;
 mod load;
 mod protocol;

@@ -52,7 +52,7 @@ fn loom_parts_taken_ahead_are_taken_once() {
         let mut taken = (0, 0);
         block_on(poll_fn(|cx| {
             inbox.register(cx.waker());
-            taken.0 += inbox.take_events().values().map(|events| events.kept.len()).sum::<usize>();
+            taken.0 += inbox.take_events().events.values().map(|events| events.kept.len()).sum::<usize>();
             taken.1 += inbox.take_ended().len();
             let Some(mail) = inbox.take() else { return Poll::Pending };
             taken.0 += mail.events.values().map(|events| events.kept.len()).sum::<usize>();
