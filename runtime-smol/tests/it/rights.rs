@@ -362,9 +362,8 @@ pub(crate) async fn nothing_comes_later(server: &Server, rounds: u64) {
             workers.push(worker);
         }
         let answered = Cell::new(0_u64);
-        let work = join_all(
-            workers.iter_mut().zip([0, 1]).map(|(worker, me)| work(worker, round * 2 + me, &answered)),
-        );
+        let work =
+            join_all(workers.iter_mut().zip(0..).map(|(worker, me)| work(worker, round * 2 + me, &answered)));
         let ended = async {
             while answered.get() < 3 + round % 40 {
                 yield_now().await;
@@ -414,9 +413,16 @@ fn nothing_is_executed_after_a_revocation_without_accounts_either() {
         let mut root = Root(Client::connect(&server).await);
         assert!(root.0.login("root").await.starts_with(r#"{"id":0,"type":"result""#));
         for round in 0..40 {
-            let mut worker = Client::connect(&server).await;
-            assert!(worker.login("worker").await.starts_with(r#"{"id":0,"type":"result""#));
+            let mut workers = Vec::new();
+            for _ in 0..3 {
+                let mut worker = Client::connect(&server).await;
+                assert!(worker.login("worker").await.starts_with(r#"{"id":0,"type":"result""#));
+                workers.push(worker);
+            }
             let answered = Cell::new(0);
+            let work = join_all(
+                workers.iter_mut().zip(0..).map(|(worker, me)| work(worker, round * 3 + me, &answered)),
+            );
             let revoked = async {
                 while answered.get() < 3 + round {
                     yield_now().await;
@@ -424,8 +430,10 @@ fn nothing_is_executed_after_a_revocation_without_accounts_either() {
                 root.ok(r#"{"id":1,"type":"server.revokeSession","userId":"worker"}"#).await;
                 counts(&mut root).await
             };
-            let ((), found) = join(work(&mut worker, round, &answered), revoked).await;
-            drain(&mut worker).await;
+            let (_, found) = join(work, revoked).await;
+            for worker in &mut workers {
+                drain(worker).await;
+            }
             assert_eq!(counts(&mut root).await, found);
             root.ok(r#"{"id":1,"type":"server.unrevoke","userId":"worker"}"#).await;
         }
