@@ -350,3 +350,68 @@ fn lists_are_rebuilt_from_deltas_of_many_writers() {
         server.stop(Duration::ZERO).await;
     });
 }
+
+/// Follows a query that comes and goes: each subscription is answered first, follows without a gap, and ends once.
+async fn follow_what_ends(server: &Server, done: &Cell<bool>) -> u64 {
+    let mut client = Client::connect(server).await;
+    let mut ended = 0;
+    while !done.get() {
+        client.send(r#"{"id":1,"type":"store.subscribe","query":"brief","mode":"delta"}"#).await;
+        let text = client.text().await;
+        let answer = object(&text);
+        assert_eq!(answer.get("id"), Some(&Value::Number(1.0)), "{text}");
+        let Some(data) = answer.get("data").and_then(Value::as_object) else {
+            assert!(text.contains(r#""code":"QUERY_NOT_DEFINED""#), "{text}");
+            continue;
+        };
+        let id = data.get("subscriptionId").expect("an id");
+        let mut list = Rebuilt::whole(data);
+        loop {
+            let text = client.text().await;
+            let message = object(&text);
+            assert_eq!(message.get("subscriptionId"), Some(id), "{text}");
+            match message.get("delta").and_then(Value::as_object) {
+                Some(delta) => list.apply(delta),
+                None if message.contains("version") => list = Rebuilt::whole(&message),
+                None => break assert!(text.contains(r#""reason":"query_undefined""#), "{text}"),
+            }
+        }
+        ended += 1;
+    }
+    ended
+}
+
+/// Queries are defined and undefined while others subscribe to them.
+pub(crate) async fn subscriptions_end_with_their_query(server: &Server, rounds: u64) {
+    let done = Cell::new(false);
+    let change = async {
+        let mut writer = Client::connect(server).await;
+        let mut definer = Client::connect(server).await;
+        for n in 0..rounds {
+            let define = r#"{"id":1,"type":"store.defineQuery","name":"brief","config":{"bucket":"rows","sort":{"n":"asc"}}}"#;
+            let insert = format!(
+                r#"{{"id":1,"type":"store.insert","bucket":"rows","data":{{"id":"b{n}","n":{}}}}}"#,
+                n % 7
+            );
+            assert!(definer.ask(define).await.starts_with(r#"{"id":1,"type":"result""#));
+            assert!(writer.ask(&insert).await.starts_with(r#"{"id":1,"type":"result""#));
+            writer.send(&format!(r#"{{"id":1,"type":"store.delete","bucket":"rows","key":"b{n}"}}"#)).await;
+            let undefine = r#"{"id":1,"type":"store.undefineQuery","name":"brief"}"#;
+            assert!(definer.ask(undefine).await.starts_with(r#"{"id":1,"type":"result""#));
+            writer.text().await;
+        }
+        done.set(true);
+    };
+    let follow = join_all([0; 3].map(|_| follow_what_ends(server, &done)));
+    let ((), ended) = join(change, follow).await;
+    assert!(ended.iter().all(|ended| *ended > 0), "{ended:?}");
+}
+
+#[test]
+fn subscriptions_end_once_with_their_query() {
+    run(async {
+        let server = start(lists()).await;
+        subscriptions_end_with_their_query(&server, 300).await;
+        server.stop(Duration::ZERO).await;
+    });
+}

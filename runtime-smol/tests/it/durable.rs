@@ -1,7 +1,7 @@
 //! The same races where nothing leaves before it is on disk, so that answers and pushes wait for one another.
 
 use crate::client::{options, run, start};
-use crate::deltas::{lists, lists_are_rebuilt};
+use crate::deltas::{lists, lists_are_rebuilt, subscriptions_end_with_their_query};
 use crate::rights::{events_are_kept, nothing_comes_later, secrets_are_kept, with_accounts};
 use crate::runtime::{Options, Persistence};
 use noex_sqlite::SqliteJournal;
@@ -24,6 +24,7 @@ fn lists_are_rebuilt_from_deltas_that_wait_for_the_disk() {
         let (options, journal, _folder) = kept(lists());
         let server = start(options).await;
         lists_are_rebuilt(&server, 4).await;
+        subscriptions_end_with_their_query(&server, 50).await;
         server.stop(Duration::ZERO).await;
         journal.close().expect("closed");
     });
