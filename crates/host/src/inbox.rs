@@ -91,18 +91,18 @@ impl Inbox {
         });
     }
 
-    /// Takes the events alone, with what must be known before they are shown.
+    /// Takes the events alone, and tells what must be known before they are shown. That stays here too, for requests that
+    /// have been judged and not executed yet.
     pub(crate) fn take_events(&self) -> Pending {
         if !self.filled.load(Ordering::Acquire) {
             return Pending::default();
         }
         let mut pending = self.pending.lock();
-        self.urgent.store(false, Ordering::Release);
         Pending {
             events: std::mem::take(&mut pending.events),
-            revoked: std::mem::take(&mut pending.revoked),
-            session_ended: pending.session_ended.take(),
-            recheck: std::mem::take(&mut pending.recheck),
+            revoked: pending.revoked,
+            session_ended: pending.session_ended,
+            recheck: pending.recheck,
             ..Pending::default()
         }
     }
@@ -168,5 +168,22 @@ impl Inbox {
             self.filled.store(true, Ordering::Release);
         }
         self.waker.wake();
+    }
+}
+
+#[cfg(all(test, not(noex_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_taken_ahead_bring_what_must_be_known_and_leave_it_there() {
+        let inbox = Inbox::default();
+        inbox.recheck();
+        inbox.push_event(SubId(1), "{}".into());
+        let ahead = inbox.take_events();
+        assert!(ahead.recheck && ahead.events.len() == 1);
+        assert!(inbox.is_urgent(), "requests that were judged before must be judged again");
+        let rest = inbox.take().expect("the note");
+        assert!(rest.recheck && rest.events.is_empty() && !inbox.is_urgent());
     }
 }

@@ -55,12 +55,12 @@ impl<S, T: crate::Timer> Drive<S, T> {
 
     pub(crate) fn judge<'r>(&self, required: impl IntoIterator<Item = Required<'r>>) -> Result<(), Refusal> {
         let session = self.member.as_ref().and_then(|member| member.entry.session());
-        if session.is_none() && self.connection.session().is_some() {
+        let config = &self.hub.connection_config;
+        if session.is_none() && (config.requires_auth() || self.connection.session().is_some()) {
             return Err(not_logged_in());
         }
-        let auth = &self.hub.connection_config.auth;
         required.into_iter().try_for_each(|(operation, resource)| {
-            noex_core::may(auth, session.as_deref(), operation, resource, &*self.hub)
+            noex_core::may(&config.auth, session.as_deref(), operation, resource, &*self.hub)
         })
     }
 }
