@@ -2,7 +2,7 @@
 //! missing or wrong.
 
 use crate::welcomed;
-use noex_core::{Aggregate, Config, RulesCall as R, StoreCall as S, StoreOperation as T};
+use noex_core::{Aggregate, Config, Operation as O, RulesCall as R, StoreCall as S, StoreOperation as T};
 use noex_json::{CompactString, Object, Value};
 use noex_testkit::{error, request};
 
@@ -148,13 +148,15 @@ fn rules_operations_become_typed_calls() {
         ("rules.getRules", "", R::GetRules),
     ] {
         assert_eq!(run(operation, fields).0, [format!("{call:?}")], "{operation} {fields}");
-        let read = call.reads().map(|(operation, what)| (operation.name(), what));
-        let expected = match operation {
-            "rules.getFact" | "rules.queryFacts" => Some((operation, "k")),
-            "rules.getAllFacts" => Some((operation, "*")),
-            _ => None,
+        let named = |touched: Option<_>| touched.map(|(operation, what): (O, _)| (operation.name(), what));
+        let (read, written) = match operation {
+            "rules.getFact" | "rules.queryFacts" => (Some((operation, "k")), None),
+            "rules.getAllFacts" => (Some((operation, "*")), None),
+            "rules.setFact" | "rules.deleteFact" => (None, Some((operation, "k"))),
+            "rules.emit" => (None, Some((operation, "t"))),
+            _ => (None, None),
         };
-        assert_eq!(read, expected);
+        assert_eq!((named(call.reads()), named(call.writes())), (read, written));
     }
 }
 
