@@ -40,11 +40,19 @@ pub use smol::block_on;
 
 use noex_async_io_timer::AsyncIoTimer;
 use smol::{
-    Executor, channel,
+    Executor, channel, future,
     lock::Mutex,
     net::{TcpListener, TcpStream, resolve},
 };
-use std::{future::Future, io, net::IpAddr, sync::Arc, thread};
+use std::{
+    convert::Infallible,
+    future::Future,
+    io,
+    net::IpAddr,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 /// A running server with threads of its own. See [`noex_host::Server`] for its methods.
 pub type Server = noex_host::Server<Smol>;
@@ -61,6 +69,54 @@ pub struct Smol {
     threads: Mutex<Vec<thread::JoinHandle<()>>>,
 }
 
+/// When the sockets are looked at while there are tasks to run.
+///
+/// async-io's own thread takes over the waiting for sockets if nobody has looked at them for 10 ms. From then on it does
+/// so after 50 µs, and each time costs two changes of thread; only when it finds for 10 ms, at growing intervals, that
+/// others look, it is as patient as before. So looks are rare, but for a short while of every period they are frequent.
+#[derive(Debug)]
+struct Looks {
+    period_begun: Instant,
+    last: Instant,
+}
+
+impl Looks {
+    const PERIOD: Duration = Duration::from_millis(100);
+    const FREQUENT: Duration = Duration::from_millis(12);
+    const FREQUENT_INTERVAL: Duration = Duration::from_micros(30);
+    const RARE_INTERVAL: Duration = Duration::from_millis(1);
+
+    fn new(now: Instant) -> Self {
+        Self { period_begun: now, last: now }
+    }
+
+    /// Tells whether it is time to look.
+    fn are_due(&mut self, now: Instant) -> bool {
+        let into_period = now.duration_since(self.period_begun);
+        if into_period >= Self::PERIOD {
+            self.period_begun = now;
+        }
+        let frequent = into_period < Self::FREQUENT;
+        let interval = if frequent { Self::FREQUENT_INTERVAL } else { Self::RARE_INTERVAL };
+        now.duration_since(self.last) >= interval
+    }
+}
+
+/// Runs tasks for ever. As `Executor::run`, but looks at the sockets by time, not after so many tasks.
+async fn run(executor: &Executor<'static>) -> Infallible {
+    let mut looks = Looks::new(Instant::now());
+    loop {
+        if !executor.try_tick() {
+            executor.tick().await;
+            // The waiting has looked.
+            looks.last = Instant::now();
+        } else if looks.are_due(Instant::now()) {
+            future::yield_now().await;
+            looks.last = Instant::now();
+        }
+    }
+}
+
 impl noex_host::Runtime for Smol {
     type Stream = TcpStream;
     type Listener = TcpListener;
@@ -73,14 +129,16 @@ impl noex_host::Runtime for Smol {
             0 => thread::available_parallelism().map_or(1, usize::from),
             count => count,
         };
-        let run = |index| {
+        let start = |index| {
             let (executor, ended) = (Arc::clone(&executor), ended.clone());
             thread::Builder::new().name(format!("noex-{index}")).stack_size(STACK_BYTES).spawn(move || {
                 // An error says that the channel is closed, which is the signal.
-                let _ = smol::block_on(executor.run(ended.recv()));
+                let serve =
+                    future::or(async { ended.recv().await.err() }, async { match run(&executor).await {} });
+                let _ = smol::block_on(serve);
             })
         };
-        let threads = (0..count).map(run).collect::<Result<_, _>>()?;
+        let threads = (0..count).map(start).collect::<Result<_, _>>()?;
         Ok(Self { executor, ending, threads: Mutex::new(threads) })
     }
 
@@ -119,5 +177,30 @@ impl noex_host::Runtime for Smol {
             }
         })
         .await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ops::Range;
+
+    #[test]
+    fn looks_are_frequent_for_a_part_of_every_period() {
+        let start = Instant::now();
+        let mut looks = Looks::new(start);
+        let mut taken = Vec::new();
+        // One turn every 10 µs for four periods.
+        for turn in 1..40_000 {
+            let now = start + Duration::from_micros(10 * turn);
+            if looks.are_due(now) {
+                taken.push(now.duration_since(start).as_millis());
+                looks.last = now;
+            }
+        }
+        let count = |part: Range<u128>| taken.iter().filter(|at| part.contains(&(**at % 100))).count();
+        // Every 30 µs, then every millisecond.
+        assert!((4 * 390..=4 * 400).contains(&count(0..12)), "{}", count(0..12));
+        assert!((4 * 85..=4 * 88).contains(&count(13..100)), "{}", count(13..100));
     }
 }
