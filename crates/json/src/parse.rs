@@ -20,7 +20,11 @@ pub enum ParseError {
 
 /// The text of one valid JSON value, without surrounding white space.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Raw<'a>(&'a str);
+pub struct Raw<'a> {
+    text: &'a str,
+    /// Whether it is a string with escapes.
+    escaped: bool,
+}
 
 /// One member of a scanned object: its unescaped name and the text of its value.
 pub type Member<'a> = (Cow<'a, str>, Raw<'a>);
@@ -29,43 +33,40 @@ impl<'a> Raw<'a> {
     /// Gives the text.
     #[must_use]
     pub fn text(self) -> &'a str {
-        self.0
+        self.text
     }
 
     /// Tells whether the value is `null`.
     #[must_use]
     pub fn is_null(self) -> bool {
-        self.0.starts_with('n')
+        self.text.starts_with('n')
     }
 
     /// Tells whether the value is an object.
     #[must_use]
     pub fn is_object(self) -> bool {
-        self.0.starts_with('{')
+        self.text.starts_with('{')
     }
 
     /// Tells whether the value is an array.
     #[must_use]
     pub fn is_array(self) -> bool {
-        self.0.starts_with('[')
+        self.text.starts_with('[')
     }
 
     /// Reads a string; `None` if the value is of another type.
     #[must_use]
     pub fn as_str(self) -> Option<Cow<'a, str>> {
         // Only what was scanned becomes a `Raw`, so the quotes are a pair.
-        let inside = self.0.strip_prefix('"')?.strip_suffix('"')?;
-        if plain_len(inside.as_bytes()) < inside.len() {
-            return Parser::new(self.0).string().ok();
-        }
-        Some(Cow::Borrowed(inside))
+        let inside = self.text.strip_prefix('"')?.strip_suffix('"')?;
+        if self.escaped { Parser::new(self.text).string().ok() } else { Some(Cow::Borrowed(inside)) }
     }
 
     /// Reads a number; `None` if the value is of another type. Overflow gives an infinity.
     #[must_use]
     pub fn as_number(self) -> Option<f64> {
-        let first = self.0.as_bytes().first()?;
-        (first.is_ascii_digit() || *first == b'-').then(|| Parser::new(self.0).number().ok()).flatten()
+        let first = self.text.as_bytes().first()?;
+        (first.is_ascii_digit() || *first == b'-').then(|| Parser::new(self.text).number().ok()).flatten()
     }
 
     /// Builds the value. Recursion depth is the nesting depth, which the scan has bounded.
@@ -74,7 +75,7 @@ impl<'a> Raw<'a> {
         match self.as_str() {
             Some(Cow::Borrowed(text)) => Value::String(CompactString::new(text)),
             Some(Cow::Owned(text)) => Value::String(text.into()),
-            None => Parser::new(self.0).value(usize::MAX).unwrap_or_default(),
+            None => Parser::new(self.text).value(usize::MAX).unwrap_or_default(),
         }
     }
 
@@ -103,9 +104,7 @@ pub fn parse(text: &str, depth_max: usize) -> Result<Value, ParseError> {
 pub fn scan(text: &str, depth_max: usize) -> Result<Raw<'_>, ParseError> {
     let mut parser = Parser::new(text);
     parser.space();
-    let start = parser.at;
-    let depth = parser.skip_value()?;
-    let raw = Raw(parser.slice(start, parser.at));
+    let (raw, depth) = parser.raw_value()?;
     parser.space();
     if parser.at != text.len() {
         return Err(ParseError::Syntax);
@@ -141,9 +140,9 @@ pub fn scan_object<'a>(
             parser.space();
             parser.expect(b':')?;
             parser.space();
-            let start = parser.at;
-            depth = depth.max(1 + parser.skip_value()?);
-            member((name, Raw(parser.slice(start, parser.at))));
+            let (raw, inner) = parser.raw_value()?;
+            depth = depth.max(1 + inner);
+            member((name, raw));
             parser.space();
             match parser.next() {
                 Some(b',') => {}
@@ -162,7 +161,7 @@ pub fn scan_object<'a>(
 /// Lists the elements of a scanned array; `None` if the value is no array.
 #[must_use]
 pub fn scan_array(raw: Raw<'_>) -> Option<Vec<Raw<'_>>> {
-    let mut parser = Parser::new(raw.0);
+    let mut parser = Parser::new(raw.text);
     parser.expect(b'[').ok()?;
     let mut items = Vec::new();
     parser.space();
@@ -171,9 +170,7 @@ pub fn scan_array(raw: Raw<'_>) -> Option<Vec<Raw<'_>>> {
     }
     loop {
         parser.space();
-        let start = parser.at;
-        parser.skip_value().ok()?;
-        items.push(Raw(parser.slice(start, parser.at)));
+        items.push(parser.raw_value().ok()?.0);
         parser.space();
         match parser.next()? {
             b',' => {}
@@ -256,13 +253,17 @@ impl<'a> Parser<'a> {
         self.text.get(from..to).unwrap_or_default()
     }
 
-    /// Validates the value that begins here and gives its nesting depth (0 for a scalar).
-    fn skip_value(&mut self) -> Result<usize, ParseError> {
+    /// Validates the value that begins here and gives it with its nesting depth (0 for a scalar).
+    #[inline]
+    fn raw_value(&mut self) -> Result<(Raw<'a>, usize), ParseError> {
+        let start = self.at;
+        let (mut escaped, mut depth) = (false, 0);
         match self.peek().ok_or(ParseError::Syntax)? {
-            b'"' => self.skip_string().map(|_| 0),
-            b'{' | b'[' => self.skip_container(),
-            _ => self.skip_scalar().map(|()| 0),
+            b'"' => escaped = self.skip_string()?,
+            b'{' | b'[' => depth = self.skip_container()?,
+            _ => self.skip_scalar()?,
         }
+        Ok((Raw { text: self.slice(start, self.at), escaped }, depth))
     }
 
     /// Validates an array or object without recursion.
@@ -392,10 +393,16 @@ impl<'a> Parser<'a> {
     }
 
     /// Validates a string and tells whether it holds escapes.
+    #[inline]
     fn skip_string(&mut self) -> Result<bool, ParseError> {
-        self.expect(b'"')?;
-        self.at += plain_len(self.bytes.get(self.at..).unwrap_or_default());
-        if self.peek() == Some(b'"') {
+        let (quote, rest) =
+            self.bytes.get(self.at..).and_then(<[u8]>::split_first).ok_or(ParseError::Syntax)?;
+        if *quote != b'"' {
+            return Err(ParseError::Syntax);
+        }
+        let plain = plain_len(rest);
+        self.at += plain + 1;
+        if rest.get(plain) == Some(&b'"') {
             self.at += 1;
             return Ok(false);
         }
@@ -459,12 +466,18 @@ impl<'a> Parser<'a> {
         Ok(code)
     }
 
+    #[inline]
     fn string(&mut self) -> Result<Cow<'a, str>, ParseError> {
         let start = self.at + 1;
-        if !self.skip_string()? {
-            return Ok(Cow::Borrowed(self.slice(start, self.at - 1)));
+        if self.skip_string()? {
+            return self.unescaped(start, self.at - 1).map(Cow::Owned);
         }
-        let end = self.at - 1;
+        Ok(Cow::Borrowed(self.slice(start, self.at - 1)))
+    }
+
+    /// Reads the string between two valid quotes, which holds escapes.
+    #[cold]
+    fn unescaped(&mut self, start: usize, end: usize) -> Result<String, ParseError> {
         self.at = start;
         let mut out = String::with_capacity(end - start);
         while self.at < end {
@@ -479,7 +492,7 @@ impl<'a> Parser<'a> {
             }
         }
         self.at = end + 1;
-        Ok(Cow::Owned(out))
+        Ok(out)
     }
 
     /// Builds one value; `depth_left` bounds the recursion.
@@ -545,28 +558,67 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// Counts the bytes up to the first quote, backslash or control character. Looks at eight bytes at a time: the least
-/// byte of `word - limit` that borrows has its top bit set, and none below it has (the well-known test for a zero or
-/// small byte in a word).
+/// Counts the bytes up to the first quote, backslash or control character, many at a time.
 #[inline]
 pub(crate) fn plain_len(bytes: &[u8]) -> usize {
+    // Most texts end within the first eight bytes.
+    match bytes.first_chunk().map(|first| specials(u64::from_le_bytes(*first))) {
+        Some(0) => longer_plain_len(bytes),
+        Some(found) => (found.trailing_zeros() / 8) as usize,
+        None => shorter_plain_len(bytes),
+    }
+}
+
+/// As [`plain_len`], for at least eight bytes.
+fn longer_plain_len(bytes: &[u8]) -> usize {
+    let mut rest = bytes;
+    // Without a branch per byte, so that the compiler uses vectors.
+    let any_special = |chunk: &[u8; 32]| chunk.iter().fold(false, |any, byte| any | is_special(*byte));
+    while let Some((_, behind)) = rest.split_first_chunk().filter(|(chunk, _)| !any_special(chunk)) {
+        rest = behind;
+    }
+    while let Some((chunk, behind)) = rest.split_first_chunk() {
+        let found = specials(u64::from_le_bytes(*chunk));
+        if found != 0 {
+            return bytes.len() - rest.len() + (found.trailing_zeros() / 8) as usize;
+        }
+        rest = behind;
+    }
+    // The last eight, some of them once more: those are plain, so the first that is not is among the rest.
+    let found = bytes.last_chunk().map_or(0, |last| specials(u64::from_le_bytes(*last)));
+    bytes.len() - 8 + (found.trailing_zeros() / 8) as usize
+}
+
+/// As [`plain_len`], for less than eight bytes.
+fn shorter_plain_len(bytes: &[u8]) -> usize {
+    let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) else {
+        return bytes.iter().position(|byte| is_special(*byte)).unwrap_or(bytes.len());
+    };
+    // Two halves that overlap.
+    let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+    match (specials(u64::from(first) | u64::from(last) << 32).trailing_zeros() / 8) as usize {
+        at @ 0..4 => at,
+        at => bytes.len() + at - 8,
+    }
+}
+
+#[inline]
+fn is_special(byte: u8) -> bool {
+    (byte < 0x20) | (byte == b'"') | (byte == b'\\')
+}
+
+/// Marks the first byte of eight that is a quote, backslash or control character by its top bit; later marks mean
+/// nothing. The least byte of `word - limit` that borrows has its top bit set, and none below it has (the well-known
+/// test for a zero or small byte in a word).
+#[inline]
+fn specials(word: u64) -> u64 {
     const ONES: u64 = u64::MAX / 255;
     const TOPS: u64 = ONES << 7;
     const SPACES: u64 = ONES * 0x20;
     const QUOTES: u64 = ONES * 0x22;
     const BACKSLASHES: u64 = ONES * 0x5C;
     let below = |word: u64, limit: u64| word.wrapping_sub(limit) & !word & TOPS;
-    let mut rest = bytes;
-    while let Some((chunk, behind)) = rest.split_first_chunk() {
-        let word = u64::from_le_bytes(*chunk);
-        let found = below(word, SPACES) | below(word ^ QUOTES, ONES) | below(word ^ BACKSLASHES, ONES);
-        if found != 0 {
-            return bytes.len() - rest.len() + (found.trailing_zeros() / 8) as usize;
-        }
-        rest = behind;
-    }
-    let special = |byte: &u8| *byte < 0x20 || matches!(byte, b'"' | b'\\');
-    bytes.len() - rest.len() + rest.iter().position(special).unwrap_or(rest.len())
+    below(word, SPACES) | below(word ^ QUOTES, ONES) | below(word ^ BACKSLASHES, ONES)
 }
 
 #[cfg(test)]

@@ -78,15 +78,22 @@ fn push_integer(out: &mut String, integer: i64) {
 
 /// Appends a quoted string, escaped as `JSON.stringify` does.
 pub fn write_string(out: &mut String, text: &str) {
+    out.reserve(text.len() + 2);
     out.push('"');
     let mut rest = text;
     loop {
-        let (plain, special) = rest.split_at_checked(plain_len(rest.as_bytes())).unwrap_or((rest, ""));
-        out.push_str(plain);
-        let Some(byte) = special.bytes().next() else { break };
-        write_escape(out, byte);
+        let plain = plain_len(rest.as_bytes());
+        if plain == rest.len() {
+            break;
+        }
+        let (before, special) = rest.split_at_checked(plain).unwrap_or((rest, ""));
+        out.push_str(before);
+        if let Some(byte) = special.bytes().next() {
+            write_escape(out, byte);
+        }
         rest = special.get(1..).unwrap_or_default();
     }
+    out.push_str(rest);
     out.push('"');
 }
 

@@ -77,8 +77,11 @@ fn object_members_are_listed_raw() {
     assert_eq!(members[2].1.as_number(), Some(-150.0));
     assert_eq!(scan_object("[]", 9, |_| ()), Err(ParseError::WrongType));
     assert_eq!(scan_object("[", 9, |_| ()), Err(ParseError::Syntax));
-    let items: Vec<_> =
-        scan_array(Raw("[1, [2,3] ,\"a,b\"]")).expect("array").iter().map(|r| r.text()).collect();
+    let items: Vec<_> = scan_array(scan("[1, [2,3] ,\"a,b\"]", 2).expect("valid"))
+        .expect("array")
+        .iter()
+        .map(|r| r.text())
+        .collect();
     assert_eq!(items, ["1", "[2,3]", "\"a,b\""]);
 }
 
