@@ -4,6 +4,7 @@
 //! clone. Every change goes through [`Table::put`], which keeps all structures in step; uniqueness is judged by the
 //! transaction on its final state, so in between an index may hold a value twice.
 
+mod keys;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ use foldhash::SharedSeed;
 use foldhash::quality::SeedableRandomState;
 use hashbrown::HashMap;
 use imbl::{OrdMap, OrdSet};
+use keys::{Keyed, Keys};
 use noex_json::{CompactString, Value};
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Bound;
@@ -43,21 +45,12 @@ pub(crate) type KeyOrder = OrdSet<(Arc<CollationKey>, u64)>;
 /// How many deleted records' places are remembered per bucket, for cursors that name them.
 const DELETED_MAX: usize = 1024;
 
-/// What is found by a key. A read by key is the most frequent call, and most of its time is spent waiting for memory:
-/// so the record is here again, and its text too once it has been read, which spares a visit to the record.
-#[derive(Debug)]
-struct Keyed {
-    seq: u64,
-    record: Arc<Record>,
-    text: Option<Arc<str>>,
-}
-
 /// One bucket.
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) id: BucketId,
     pub(crate) definition: Arc<Definition>,
-    keys: HashMap<Scalar, Keyed, Hashing>,
+    keys: Keys,
     records: Records,
     indexes: Vec<Index>,
     key_order: Option<KeyOrder>,
@@ -84,7 +77,7 @@ impl Table {
         let indexes = index_specs(&definition).into_iter().map(Index::new).collect();
         Self {
             id,
-            keys: HashMap::with_hasher(hashing(seed)),
+            keys: Keys::new(seed),
             records: Records::new(),
             indexes,
             key_order: definition.ordered.then(KeyOrder::new),
@@ -120,7 +113,7 @@ impl Table {
                 return Err(table.does_not_fit(record.key(), "it has no key"));
             }
             if let Some(key) = Scalar::new(record.key())
-                && table.keys.insert(key, Keyed { seq, record: Arc::clone(&record), text: None }).is_some()
+                && !table.keys.insert(Keyed { key, seq, record: Arc::clone(&record), text: None })
             {
                 return Err(table.does_not_fit(record.key(), "its key occurs twice"));
             }
@@ -341,7 +334,7 @@ impl Table {
         }
         if let Some(record) = new {
             if let Some(key) = Scalar::new(record.key()) {
-                self.keys.insert(key, Keyed { seq, record: Arc::clone(record), text: None });
+                self.keys.insert(Keyed { key, seq, record: Arc::clone(record), text: None });
             }
             if let Some((order, place)) = self.key_order.as_mut().zip(record.order()) {
                 order.insert((Arc::clone(place), seq));
