@@ -243,6 +243,14 @@ impl<'a> Parser<'a> {
 
     #[inline]
     fn space(&mut self) {
+        // Messages are mostly compact.
+        if self.peek().is_some_and(|byte| byte <= b' ') {
+            self.skip_space();
+        }
+    }
+
+    #[cold]
+    fn skip_space(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
             self.at += 1;
         }
