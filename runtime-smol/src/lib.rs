@@ -103,6 +103,7 @@ impl Looks {
 }
 
 /// Runs tasks for ever. As `Executor::run`, but looks at the sockets by time, not after so many tasks.
+#[expect(clippy::disallowed_methods, reason = "an adapter is the edge where clocks are read")]
 async fn run(executor: &Executor<'static>) -> Infallible {
     let mut looks = Looks::new(Instant::now());
     loop {
@@ -185,6 +186,7 @@ mod tests {
     use super::*;
     use std::ops::Range;
 
+    #[expect(clippy::disallowed_methods, reason = "an instant to count from")]
     #[test]
     fn looks_are_frequent_for_a_part_of_every_period() {
         let start = Instant::now();

@@ -103,7 +103,6 @@ impl Keys {
     }
 
     /// The part of a hash. A table finds places by the lowest bits and marks entries by the highest ones.
-    #[expect(clippy::cast_possible_truncation, reason = "only the lowest bits are used")]
     fn part(&self, hash: u64) -> usize {
         (hash >> 40) as usize & (self.parts.len() - 1)
     }
