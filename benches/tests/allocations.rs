@@ -48,7 +48,8 @@ fn writes_stay_within_their_budgets() {
     let update = requests(Exchange::with_store(TIMES), exchange::update);
     let delete = requests(Exchange::with_store(TIMES), exchange::delete);
     let transaction = requests(Exchange::with_store(TIMES), exchange::transaction);
-    assert_eq!((insert, update, delete, transaction), (6, 7, 4, 17));
+    // One of an insert gives back the spare room of the list of members, in place.
+    assert_eq!((insert, update, delete, transaction), (7, 7, 4, 17));
 }
 
 #[test]

@@ -83,6 +83,11 @@ impl Object {
         self.members.retain(|(name, _)| keep(name));
     }
 
+    /// Gives back room for members that are not there, for an object that is kept.
+    pub fn shrink_to_fit(&mut self) {
+        self.members.shrink_to_fit();
+    }
+
     /// Iterates over the members in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&CompactString, &Value)> {
         self.members.iter().map(|(name, value)| (name, value))
@@ -233,6 +238,8 @@ mod tests {
         assert_eq!(names(&object), ["0", "2", "3", "b", "c"]);
         assert_eq!((object.position("3"), object.position("1")), (Some(2), None));
         assert!(object.value_at(2).is_some() && object.value_at(5).is_none());
+        object.shrink_to_fit();
+        assert_eq!((object.members.capacity(), object.len()), (5, 5));
     }
 
     #[test]

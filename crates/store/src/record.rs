@@ -28,11 +28,12 @@ pub struct Record {
 impl Record {
     /// Wraps the members of a record whose key field is `key_field`.
     pub(crate) fn new(
-        members: Object,
+        mut members: Object,
         key_field: &str,
         version: u64,
         order: Option<Arc<CollationKey>>,
     ) -> Arc<Self> {
+        members.shrink_to_fit();
         let key_at = members.position(key_field).unwrap_or(usize::MAX);
         Arc::new(Self { members, key_at, version, order, json: OnceLock::new() })
     }
