@@ -49,6 +49,7 @@ use std::{
     future::Future,
     io,
     net::IpAddr,
+    pin::pin,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -107,11 +108,18 @@ impl Looks {
 async fn run(executor: &Executor<'static>) -> Infallible {
     let mut looks = Looks::new(Instant::now());
     loop {
-        if !executor.try_tick() {
-            executor.tick().await;
-            // The waiting has looked.
-            looks.last = Instant::now();
-        } else if looks.are_due(Instant::now()) {
+        let (mut turn, mut waited) = (pin!(executor.tick()), false);
+        future::poll_fn(|cx| {
+            let ready = turn.as_mut().poll(cx);
+            waited |= ready.is_pending();
+            ready
+        })
+        .await;
+        let now = Instant::now();
+        if waited {
+            // Whoever waits looks.
+            looks.last = now;
+        } else if looks.are_due(now) {
             future::yield_now().await;
             looks.last = Instant::now();
         }
