@@ -25,7 +25,7 @@ use crate::{
     heartbeat::{Beat, Heartbeat},
     outbox::{Outbox, Replies},
     refusal::Code,
-    request::{self, RequestId},
+    request::{Parsed, RequestId},
     subscriptions::{EndReason, Stream, Subscriptions},
 };
 use alloc::{boxed::Box, collections::VecDeque, string::String, sync::Arc};
@@ -169,18 +169,32 @@ impl Connection {
                 self.outbox.push(Frame::Close { code, reason: reason.into() });
                 self.finish(now, shared, CloseReason::Peer(code));
             }
-            // The connection still lives, and so must be able to prove it.
-            (Message::Text(text), Phase::Draining { .. }) => {
-                if request::is_pong(text, self.config.json_depth_max) {
-                    self.heartbeat.pong();
-                }
+            (_, Phase::Closing { .. }) => {}
+            (Message::Text(text), Phase::Open | Phase::Draining { .. }) => {
+                return self.handle_parsed(now, shared, &self.parse(text));
             }
-            (_, Phase::Closing { .. } | Phase::Draining { .. }) => {}
-            (Message::Text(text), Phase::Open) => self.take_text(now, shared, text),
+            (_, Phase::Draining { .. }) => {}
             (Message::Binary, Phase::Open) => self.close(now, shared, CloseReason::BinaryMessage),
             (Message::TooLarge, Phase::Open) => self.close(now, shared, CloseReason::MessageTooLarge),
             (Message::InvalidUtf8, Phase::Open) => self.close(now, shared, CloseReason::InvalidUtf8),
             (Message::Malformed, Phase::Open) => self.close(now, shared, CloseReason::ProtocolError),
+        }
+        self.heartbeat.reading(now.mono, self.wants_read());
+    }
+
+    /// Reads a text message ahead, for [`Connection::handle_parsed`]. The state of the connection plays no part in it.
+    #[must_use]
+    pub fn parse<'a>(&self, text: &'a str) -> Parsed<'a> {
+        Parsed::new(text, self.config.json_depth_max)
+    }
+
+    /// Takes a text message that has been read, as [`Connection::handle_message`] would take its text.
+    pub fn handle_parsed(&mut self, now: Now, shared: &dyn Shared, message: &Parsed<'_>) {
+        match self.phase {
+            Phase::Open => self.take_request(now, shared, message),
+            // The connection still lives, and so must be able to prove it.
+            Phase::Draining { .. } if message.is_pong() => self.heartbeat.pong(),
+            Phase::Closed | Phase::Closing { .. } | Phase::Draining { .. } => {}
         }
         self.heartbeat.reading(now.mono, self.wants_read());
     }
@@ -501,7 +515,7 @@ impl Connection {
         while !self.barrier && self.accepts_work() {
             let Some(text) = self.backlog.pop_front() else { break };
             self.backlog_bytes -= text.len();
-            self.run_text(now, shared, &text);
+            self.run_request(now, shared, &self.parse(&text));
         }
         self.finish_draining(now, shared);
         self.heartbeat.reading(now.mono, self.wants_read());

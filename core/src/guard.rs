@@ -90,13 +90,13 @@ pub fn system_bucket_in_steps(procedure: &Object) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::read;
+    use crate::request::Parsed;
 
     fn judged(kind: &str, fields: &str) -> Option<String> {
         let text = format!(r#"{{"id":1,"type":"{kind}",{fields}}}"#);
-        let mut members = Members::default();
-        read(&text, 64, &mut members).expect("a request");
-        check(Operation::by_name(kind).expect(kind), &members)
+        let request = Parsed::new(&text, 64);
+        assert!(request.envelope.is_ok());
+        check(Operation::by_name(kind).expect(kind), &request.members)
             .err()
             .map(|refusal| refusal.message.into_owned())
     }

@@ -66,6 +66,7 @@ pub use limiter::{RateLimit, RateLimited, RateLimiter, RefusalVerdict};
 pub use operation::{Operation, Tier};
 pub use permissions::{PermissionRule, Permissions, Target, may, pattern_matches};
 pub use refusal::{Code, Refusal};
+pub use request::Parsed;
 pub use session::{Session, SessionKey};
 pub use shared::{LimitKey, Shared, Solitary};
 pub use subscriptions::{Delivery, Delta, EndReason, ResultMode, SubId, Update};

@@ -39,7 +39,7 @@ impl RequestId {
 
 /// The members of a message, as texts.
 #[derive(Debug, Default)]
-pub(crate) struct Members<'a>(SmallVec<[Member<'a>; 8]>);
+pub(crate) struct Members<'a>(SmallVec<[Member<'a>; 4]>);
 
 impl<'a> Members<'a> {
     /// Finds a member; of repeated ones the last counts.
@@ -60,6 +60,41 @@ impl<'a> Members<'a> {
     }
 }
 
+/// A text message that has been read and not judged yet. Reading depends on nothing but the text, so messages that came
+/// together can be read before the first of them is handled.
+#[derive(Debug)]
+pub struct Parsed<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) envelope: Result<Envelope<'a>, (RequestId, Refusal)>,
+    pub(crate) members: Members<'a>,
+}
+
+impl<'a> Parsed<'a> {
+    pub(crate) fn new(text: &'a str, depth_max: usize) -> Self {
+        let mut members = Members::default();
+        let envelope = read(text, depth_max, &mut members);
+        Self { text, envelope, members }
+    }
+
+    /// Bucket and key of the record that the message asks for by key, if it does: a hint for who fetches ahead, given only
+    /// where it costs next to nothing.
+    #[must_use]
+    pub fn sought_record(&self) -> Option<(&'a str, Raw<'a>)> {
+        let Ok(Envelope::Request { kind, .. }) = &self.envelope else { return None };
+        if kind != "store.get" {
+            return None;
+        }
+        match self.members.text("bucket")? {
+            Cow::Borrowed(bucket) => Some((bucket, self.members.get("key")?)),
+            Cow::Owned(_) => None,
+        }
+    }
+
+    pub(crate) fn is_pong(&self) -> bool {
+        matches!(self.envelope, Ok(Envelope::Pong))
+    }
+}
+
 /// A message that passed the checks on its envelope.
 #[derive(Debug)]
 pub(crate) enum Envelope<'a> {
@@ -70,7 +105,7 @@ pub(crate) enum Envelope<'a> {
 }
 
 /// Reads the envelope of a message, and lists its other members, of which there must not be any yet.
-pub(crate) fn read<'a>(
+fn read<'a>(
     text: &'a str,
     depth_max: usize,
     members: &mut Members<'a>,
@@ -111,11 +146,6 @@ pub(crate) fn read<'a>(
         Some(id) => Ok(Envelope::Request { id, kind }),
         None => Err(invalid(None, "Request must include finite numeric \"id\"")),
     }
-}
-
-/// Tells whether a message is a valid pong.
-pub(crate) fn is_pong(text: &str, depth_max: usize) -> bool {
-    matches!(read(text, depth_max, &mut Members::default()), Ok(Envelope::Pong))
 }
 
 #[cfg(test)]
@@ -166,6 +196,25 @@ mod tests {
             let (got, refusal) = read(text, 4, &mut Members::default()).expect_err("refused");
             assert_eq!((got.as_str(), refusal.message.as_ref()), (id, message), "{text}");
         }
-        assert!(is_pong("{\"type\":\"pong\",\"timestamp\":-1}", 4));
+        assert!(Parsed::new("{\"type\":\"pong\",\"timestamp\":-1}", 4).is_pong());
+    }
+
+    #[test]
+    fn a_get_names_its_record() {
+        let record = |members: &str| {
+            let text = alloc::format!("{{\"id\":1,{members}}}");
+            Parsed::new(&text, 16).sought_record().map(|(bucket, key)| [bucket, key.text()].map(String::from))
+        };
+        let a7 = Some(["a", "7"].map(String::from));
+        assert_eq!(record(r#""type":"store.get","bucket":"a","key":7"#), a7);
+        for none in [
+            r#""type":"store.count","bucket":"a","key":7"#,
+            r#""type":"store.get","bucket":1,"key":7"#,
+            r#""type":"store.get","bucket":"a""#,
+            r#""type":"store.get","bucket":"\u0061","key":7"#,
+            r#""type":"store.get","bucket":"a","key":7,"#,
+        ] {
+            assert_eq!(record(none), None, "{none}");
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     operation::unknown,
     permissions,
     refusal::Code,
-    request::{self, Envelope, Members, RequestId},
+    request::{Envelope, Members, Parsed, RequestId},
     subscriptions::{EndReason, Stream, SubId},
 };
 use alloc::{collections::VecDeque, format, string::String};
@@ -19,28 +19,29 @@ use noex_json::write_string;
 
 impl Connection {
     /// Takes a text message: runs it, or keeps it if an earlier request must end first.
-    pub(super) fn take_text(&mut self, now: Now, shared: &dyn Shared, text: &str) {
+    pub(super) fn take_request(&mut self, now: Now, shared: &dyn Shared, message: &Parsed<'_>) {
         if !self.barrier && self.backlog.is_empty() {
-            self.run_text(now, shared, text);
+            self.run_request(now, shared, message);
             return;
         }
         // Pongs never wait behind a request.
-        if request::is_pong(text, self.config.json_depth_max) {
+        if message.is_pong() {
             self.heartbeat.pong();
         } else if self.in_flight() < self.config.requests_in_flight_max.max(1).saturating_mul(2) {
-            self.backlog_bytes += text.len();
-            self.backlog.push_back(text.into());
+            self.backlog_bytes += message.text.len();
+            self.backlog.push_back(message.text.into());
         } else {
             self.close_now(now, shared, CloseReason::TooManyRefusals);
         }
     }
 
-    pub(super) fn run_text(&mut self, now: Now, shared: &dyn Shared, text: &str) {
-        let mut members = Members::default();
-        match request::read(text, self.config.json_depth_max, &mut members) {
+    pub(super) fn run_request(&mut self, now: Now, shared: &dyn Shared, message: &Parsed<'_>) {
+        match &message.envelope {
             Ok(Envelope::Pong) => self.heartbeat.pong(),
-            Ok(Envelope::Request { id, kind }) => self.run(now, shared, id, &kind, &members),
-            Err((id, refusal)) => self.refuse(now, shared, id, refusal),
+            Ok(Envelope::Request { id, kind }) => {
+                self.run(now, shared, id.clone(), kind, &message.members);
+            }
+            Err((id, refusal)) => self.refuse(now, shared, id.clone(), refusal),
         }
     }
 
@@ -63,7 +64,7 @@ impl Connection {
             return;
         }
         if let Err(refusal) = self.admit(now, shared, kind, operation, members) {
-            self.refuse(now, shared, id, refusal);
+            self.refuse(now, shared, id, &refusal);
             return;
         }
         let charged = match &self.session {
@@ -118,9 +119,9 @@ impl Connection {
     }
 
     /// Answers a parse error or refusal, which draws on a budget of its own.
-    fn refuse(&mut self, now: Now, shared: &dyn Shared, id: RequestId, refusal: Refusal) {
+    fn refuse(&mut self, now: Now, shared: &dyn Shared, id: RequestId, refusal: &Refusal) {
         match shared.charge_refusal(&self.peer.address, now) {
-            RefusalVerdict::Answer => self.answer_error(id, &refusal),
+            RefusalVerdict::Answer => self.answer_error(id, refusal),
             RefusalVerdict::Limited(limited) => {
                 self.answer_error(id, &Refusal::rate_limited(limited.retry_after_ms));
             }

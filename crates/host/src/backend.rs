@@ -7,7 +7,7 @@ use crate::{
     ticket::{Reply, Ticket, TicketState},
 };
 use noex_core::{Aggregate, Body, EndReason, Refusal, ResultMode, StoreCall, StoreOperation, SubId, Update};
-use noex_json::{CompactString, Object, Value, write_string};
+use noex_json::{CompactString, Object, Raw, Value, write_string};
 use noex_store::{
     Answer, Commit, Delta, Evaluation, JournalError, Operation, OperationResult, PreparedRead, Published,
     ReadRequest, Record, Store, StoreError, StoreOptions, Subscribed, SubscriberId, ViewState,
@@ -33,6 +33,9 @@ pub trait PushSink {
 
 /// A store that serves the protocol's calls.
 pub trait StoreBackend: Send + Sync {
+    /// Is told of records, by bucket and key, that calls which follow at once will name. Must change nothing.
+    fn prefetch(&self, _records: &[(&str, Raw<'_>)]) {}
+
     /// Executes a call and gives the `data` of its result, perhaps to be told only later.
     fn call(&self, now_ms: u64, call: StoreCall) -> Reply<Body, StoreCall>;
 
@@ -480,6 +483,10 @@ fn is_read(call: &StoreCall) -> bool {
 }
 
 impl StoreBackend for EmbeddedStore {
+    fn prefetch(&self, records: &[(&str, Raw<'_>)]) {
+        self.lock().prefetch(records);
+    }
+
     fn call(&self, now_ms: u64, call: StoreCall) -> Reply<Body, StoreCall> {
         let again = self.gate.as_ref().filter(|_| is_read(&call)).map(|_| call.clone());
         let (outcome, ticket) = self.execute(now_ms, call);

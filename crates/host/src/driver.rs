@@ -10,7 +10,7 @@ use crate::{
     identity::Progress,
     inbox::{Events, Pending as Mail},
     registry::Entry,
-    transport::{Incoming, Transport, poll_discard},
+    transport::{BATCH_MAX, Incoming, Transport, poll_discard},
     waiting::WaitingList,
 };
 use futures::{
@@ -21,8 +21,9 @@ use futures::{
 use indexmap::IndexMap;
 use noex_core::{
     AuthToken, Body, CloseReason, Connection, Denied, Effect, Frame, IdentityToken, Instant, Message, Now,
-    OpToken, Peer, Refusal, Session, SessionChange, SubId,
+    OpToken, Parsed, Peer, Refusal, Session, SessionChange, SubId,
 };
+use smallvec::SmallVec;
 use std::{
     future::Future,
     net::IpAddr,
@@ -357,40 +358,79 @@ where
     /// Reads messages up to the limit; tells whether there were some, and whether the socket has no more.
     fn read(&mut self, cx: &mut Context<'_>, now: Now) -> (bool, bool) {
         self.transport.begin_turn();
-        for count in 0..MESSAGES_PER_TURN_MAX {
-            if !self.connection.wants_read() {
-                return (count > 0, false);
+        let mut count = 0;
+        while count < MESSAGES_PER_TURN_MAX && self.connection.wants_read() {
+            let (batch, drained) = self.transport.poll_batch(cx);
+            let handled = self.handle_batch(now, &batch);
+            count += handled;
+            let all = handled == batch.len();
+            self.transport.unread(batch.into_iter().skip(handled));
+            if drained && all {
+                return (count > 0, true);
             }
-            let Poll::Ready(incoming) = self.transport.poll_message(cx) else { return (count > 0, true) };
-            let message = match &incoming {
-                Incoming::Text(text) => Message::Text(text.as_str()),
-                Incoming::Binary => Message::Binary,
-                Incoming::Close(close) => {
-                    Message::Close(close.as_ref().map(|(code, reason)| (*code, reason.as_str())))
-                }
-                Incoming::Control => {
-                    // Its answer is in the buffer and counts like any other.
-                    self.connection.handle_buffered(now, self.transport.buffered());
-                    continue;
-                }
-                Incoming::TooLarge => Message::TooLarge,
-                Incoming::InvalidUtf8 => Message::InvalidUtf8,
-                Incoming::Malformed => Message::Malformed,
-                Incoming::End => {
-                    self.connection.handle_eof(now, &*self.hub);
-                    return (true, true);
-                }
-            };
+        }
+        (count > 0, false)
+    }
+
+    /// Handles messages until the connection wants no more; gives their number. What they need of the store is fetched
+    /// before the first of them is handled.
+    fn handle_batch(&mut self, now: Now, batch: &[Incoming]) -> usize {
+        let texts = batch.iter().map_while(|incoming| {
+            if let Incoming::Text(text) = incoming {
+                Some(self.connection.parse(text.as_str()))
+            } else {
+                None
+            }
+        });
+        let texts: SmallVec<[Parsed<'_>; BATCH_MAX]> = texts.collect();
+        self.prefetch(&texts);
+        for at in 0..batch.len() {
+            if !self.connection.wants_read() {
+                return at;
+            }
             // A message that was sent after the revocation must not be executed; nor by rights that have ended.
-            if self.member.as_ref().is_some_and(|member| member.entry.inbox.is_urgent()) {
+            if self.may_be_overtaken() {
                 self.take_mail(now);
             }
-            self.connection.handle_message(now, &*self.hub, message);
+            match (texts.get(at), batch.get(at)) {
+                (Some(text), _) => self.connection.handle_parsed(now, &*self.hub, text),
+                (None, Some(other)) => self.handle_other(now, other),
+                (None, None) => {}
+            }
             // At once, so that the next message is judged by what this one did.
             self.execute_effects(now);
             self.queue_frames();
         }
-        (true, false)
+        batch.len()
+    }
+
+    /// Has the store fetch the records that messages ask for, so that the waits for memory overlap. Not for strangers, who
+    /// could tell by the time that it takes what there is.
+    fn prefetch(&self, texts: &[Parsed<'_>]) {
+        if texts.len() > 1
+            && (self.connection.session().is_some() || !self.hub.connection_config.requires_auth())
+        {
+            let records: SmallVec<[_; BATCH_MAX]> = texts.iter().filter_map(Parsed::sought_record).collect();
+            self.hub.store.prefetch(&records);
+        }
+    }
+
+    /// Handles what is not a text.
+    fn handle_other(&mut self, now: Now, incoming: &Incoming) {
+        let message = match incoming {
+            Incoming::Text(text) => Message::Text(text.as_str()),
+            Incoming::Binary => Message::Binary,
+            Incoming::Close(close) => {
+                Message::Close(close.as_ref().map(|(code, reason)| (*code, reason.as_str())))
+            }
+            // Its answer is in the buffer and counts like any other.
+            Incoming::Control => return self.connection.handle_buffered(now, self.transport.buffered()),
+            Incoming::TooLarge => Message::TooLarge,
+            Incoming::InvalidUtf8 => Message::InvalidUtf8,
+            Incoming::Malformed => Message::Malformed,
+            Incoming::End => return self.connection.handle_eof(now, &*self.hub),
+        };
+        self.connection.handle_message(now, &*self.hub, message);
     }
 
     /// Lets the engines deliver what this turn changed, to this connection among others. True if there is more to do.

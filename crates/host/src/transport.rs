@@ -14,6 +14,7 @@ use async_tungstenite::{
 };
 use futures::{AsyncRead, AsyncWrite, Stream, ready};
 use noex_core::Frame;
+use smallvec::SmallVec;
 use std::{
     io,
     pin::Pin,
@@ -26,6 +27,8 @@ const READ_BUFFER_BYTES: usize = 3584;
 /// Bytes read in one turn. Fragments and parts of frames are no messages, so the limit of messages does not bound
 /// the work on them.
 const TURN_READ_BYTES_MAX: usize = 256 * 1024;
+/// Messages taken at once.
+pub(crate) const BATCH_MAX: usize = 16;
 /// First size of the write buffer, for a handful of answers.
 const WRITE_BUFFER_BYTES_MIN: usize = 1024;
 
@@ -45,10 +48,15 @@ pub(crate) enum Incoming {
     End,
 }
 
+/// Messages that came together.
+pub(crate) type Batch = SmallVec<[Incoming; BATCH_MAX]>;
+
 /// One WebSocket connection on a stream.
 #[derive(Debug)]
 pub(crate) struct Transport<S> {
     reader: WebSocketStream<Duplex<S>>,
+    /// Taken and given back.
+    unread: Vec<Incoming>,
     /// The framing is lost or done: what is still received is discarded.
     deaf: bool,
 }
@@ -76,7 +84,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
         let duplex =
             Duplex { stream, readable: TURN_READ_BYTES_MAX, out: Vec::new(), sent: 0, closed: false };
         let reader = WebSocketStream::from_partially_read(duplex, received, Role::Server, Some(config)).await;
-        Self { reader, deaf: false }
+        Self { reader, unread: Vec::new(), deaf: false }
     }
 
     /// Lets a turn read up to its limit; beyond that the reader sleeps, and is woken at once.
@@ -84,8 +92,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
         self.duplex().readable = TURN_READ_BYTES_MAX;
     }
 
+    /// Reads messages that are there, and tells whether there are no more. Takes little more bytes than the read buffer
+    /// holds, and nothing behind a message that is not a text.
+    pub(crate) fn poll_batch(&mut self, cx: &mut Context<'_>) -> (Batch, bool) {
+        if !self.unread.is_empty() {
+            return (self.unread.drain(..).collect(), false);
+        }
+        let (mut batch, mut bytes) = (Batch::new(), 0);
+        while batch.len() < BATCH_MAX && bytes < READ_BUFFER_BYTES {
+            let Poll::Ready(incoming) = self.poll_message(cx) else { return (batch, true) };
+            let text = if let Incoming::Text(text) = &incoming { Some(text.len()) } else { None };
+            batch.push(incoming);
+            let Some(len) = text else { break };
+            bytes += len;
+        }
+        (batch, false)
+    }
+
+    /// Takes back messages of the last batch, to be read again.
+    pub(crate) fn unread(&mut self, rest: impl Iterator<Item = Incoming>) {
+        self.unread.extend(rest);
+    }
+
     /// Reads the next message.
-    pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
         if self.deaf {
             return self.poll_discard(cx).map(|()| Incoming::End);
         }
@@ -273,5 +303,111 @@ impl<S: Unpin> AsyncWrite for Duplex<S> {
 
     fn poll_close(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::task::noop_waker;
+    use std::{future::Future, pin::pin};
+
+    /// Gives what it has, then is silent.
+    struct Script(Vec<u8>);
+
+    impl AsyncRead for Script {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            let count = buf.len().min(self.0.len());
+            if count == 0 {
+                return Poll::Pending;
+            }
+            buf[..count].copy_from_slice(&self.0.drain(..count).collect::<Vec<_>>());
+            Poll::Ready(Ok(count))
+        }
+    }
+
+    impl AsyncWrite for Script {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(buf.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// A frame as a client sends it, masked with zeros.
+    fn frame(first: u8, payload: &str) -> Vec<u8> {
+        let len = u16::try_from(payload.len()).expect("short");
+        let mut bytes = vec![first, 0x80 | 126];
+        bytes.extend(len.to_be_bytes());
+        bytes.extend([0; 4]);
+        bytes.extend(payload.bytes());
+        bytes
+    }
+
+    fn transport(bytes: Vec<u8>) -> Transport<Script> {
+        let made = pin!(Transport::new(Script(bytes), Vec::new(), 1 << 20));
+        match made.poll(&mut Context::from_waker(&noop_waker())) {
+            Poll::Ready(transport) => transport,
+            Poll::Pending => unreachable!("nothing to wait for"),
+        }
+    }
+
+    fn show(batch: &Batch) -> Vec<String> {
+        let name = |incoming: &Incoming| {
+            let Incoming::Text(text) = incoming else { return format!("{incoming:?}") };
+            if text.len() < 20 { text.to_string() } else { format!("{} bytes", text.len()) }
+        };
+        batch.iter().map(name).collect()
+    }
+
+    #[test]
+    fn a_batch_is_what_is_there_up_to_limits() {
+        let text = |payload: &str| frame(0x81, payload);
+        let long = "x".repeat(READ_BUFFER_BYTES - 1);
+        let mut bytes: Vec<u8> = (0..20).flat_map(|n| text(&n.to_string())).collect();
+        bytes.extend([text("a"), frame(0x8a, ""), text("b"), text(&long), text("c"), text("d")].concat());
+        let mut transport = transport(bytes);
+        let waker = noop_waker();
+        let mut next = || transport.poll_batch(&mut Context::from_waker(&waker));
+        let numbers = |from: u32, to: u32| (from..to).map(|n| n.to_string()).collect::<Vec<_>>();
+        let (batch, drained) = next();
+        assert_eq!((show(&batch), drained), (numbers(0, 16), false));
+        let (batch, drained) = next();
+        // Nothing behind a control frame: its answer goes out before what it follows is handled.
+        assert_eq!(
+            (show(&batch), drained),
+            ([numbers(16, 20), vec!["a".into(), "Control".into()]].concat(), false)
+        );
+        let (batch, drained) = next();
+        assert_eq!((show(&batch), drained), (vec!["b".into(), format!("{} bytes", long.len())], false));
+        let (batch, drained) = next();
+        assert_eq!((show(&batch), drained), (vec!["c".into(), "d".into()], true));
+        let (none, drained) = next();
+        assert!(none.is_empty() && drained);
+    }
+
+    #[test]
+    fn what_is_given_back_comes_again_first() {
+        let bytes: Vec<u8> = ["a", "b", "c", "d"].iter().flat_map(|text| frame(0x81, text)).collect();
+        let mut transport = transport(bytes);
+        let waker = noop_waker();
+        let cx = &mut Context::from_waker(&waker);
+        let (batch, drained) = transport.poll_batch(cx);
+        assert!(batch.len() == 4 && drained);
+        transport.unread(batch.into_iter().skip(1));
+        let (batch, drained) = transport.poll_batch(cx);
+        assert_eq!((show(&batch), drained), (vec!["b".into(), "c".into(), "d".into()], false));
+        let (none, drained) = transport.poll_batch(cx);
+        assert!(none.is_empty() && drained);
     }
 }

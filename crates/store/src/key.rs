@@ -5,7 +5,8 @@
 //! Order: booleans, then numbers, then strings by UTF-16 code units.
 
 use hashbrown::Equivalent;
-use noex_json::{CompactString, Value, utf16_cmp};
+use noex_json::{CompactString, Raw, Value, utf16_cmp};
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 
@@ -143,6 +144,15 @@ impl<'a> Sought<'a> {
             Value::Null | Value::Array(_) | Value::Object(_) => None,
         }
     }
+
+    /// Refers to a number or a string without escapes in a text; for other values `None`.
+    pub(crate) fn in_text(value: Raw<'a>) -> Option<Self> {
+        match value.as_str() {
+            Some(Cow::Borrowed(text)) => Some(Self::String(text)),
+            Some(Cow::Owned(_)) => None,
+            None => value.as_number().and_then(Real::new).map(Self::Number),
+        }
+    }
 }
 
 impl Equivalent<Scalar> for Sought<'_> {
@@ -230,6 +240,19 @@ mod tests {
             }
         }
         assert!(Sought::new(&Value::Number(f64::NAN)).is_none() && Sought::new(&Value::Null).is_none());
+    }
+
+    #[test]
+    fn a_key_in_a_text_finds_what_its_value_would() {
+        for text in ["1", "-0", "0.5e1", "-1e400", r#""""#, r#""key-1""#, "\"\u{e9}\""] {
+            let raw = noex_json::scan(text, 1).expect("valid");
+            let key = Scalar::new(&raw.to_value()).expect("a scalar");
+            assert!(Sought::in_text(raw).is_some_and(|sought| sought.equivalent(&key)), "{text}");
+        }
+        for text in ["null", "true", "[1]", "{}", r#""\u0061""#] {
+            let raw = noex_json::scan(text, 2).expect("valid");
+            assert!(Sought::in_text(raw).is_none(), "{text}");
+        }
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod journal;
 mod key;
 mod memory_image;
 mod plan;
+mod prefetch;
 mod program;
 mod queries;
 mod read;

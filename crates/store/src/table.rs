@@ -246,6 +246,16 @@ impl Table {
         self.keys.get(&Sought::new(key)?).map(|keyed| &keyed.record)
     }
 
+    /// Gives the hash of a key in this bucket.
+    pub(crate) fn hash(&self, key: &Sought<'_>) -> u64 {
+        self.keys.hash(key)
+    }
+
+    /// Finds the text of the record with a key of this hash, if it has been read before.
+    pub(crate) fn peek_text(&self, key: &Sought<'_>, hash: u64) -> Option<&str> {
+        self.keys.get_hashed(key, hash)?.text.as_deref()
+    }
+
     /// Finds the text of the record with a key.
     pub(crate) fn find_text(&mut self, key: &Value) -> Option<&Arc<str>> {
         let keyed = self.keys.get_mut(&Sought::new(key)?)?;

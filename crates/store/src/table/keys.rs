@@ -51,12 +51,20 @@ impl Keys {
     }
 
     pub(super) fn get(&self, key: &Sought<'_>) -> Option<&Keyed> {
-        let hash = self.hashing.hash_one(key);
+        self.get_hashed(key, self.hash(key))
+    }
+
+    pub(super) fn hash(&self, key: &Sought<'_>) -> u64 {
+        self.hashing.hash_one(key)
+    }
+
+    /// As [`Keys::get`], with the hash of the key.
+    pub(super) fn get_hashed(&self, key: &Sought<'_>, hash: u64) -> Option<&Keyed> {
         self.parts.get(self.part(hash))?.find(hash, |keyed| same(key, keyed))
     }
 
     pub(super) fn get_mut(&mut self, key: &Sought<'_>) -> Option<&mut Keyed> {
-        let hash = self.hashing.hash_one(key);
+        let hash = self.hash(key);
         let part = self.part(hash);
         self.parts.get_mut(part)?.find_mut(hash, |keyed| same(key, keyed))
     }
@@ -70,7 +78,7 @@ impl Keys {
     }
 
     pub(super) fn remove(&mut self, key: &Sought<'_>) {
-        let hash = self.hashing.hash_one(key);
+        let hash = self.hash(key);
         let part = self.part(hash);
         if let Some(part) = self.parts.get_mut(part)
             && let Ok(entry) = part.find_entry(hash, |keyed| same(key, keyed))
