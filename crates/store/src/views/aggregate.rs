@@ -76,6 +76,22 @@ impl Aggregate {
         self.numbers -= 1;
     }
 
+    /// Takes note that a record which was added with the value `old` has the value `new` now.
+    pub(super) fn change(
+        &mut self,
+        seq: u64,
+        old: Option<&Value>,
+        new: Option<&Value>,
+    ) -> Result<(), NeedsOrder> {
+        if let (Kept::Sum(sum), Some(Value::Number(old)), Some(Value::Number(new))) =
+            (&mut self.kept, old, new)
+        {
+            return sum.replace(seq, *old, *new);
+        }
+        self.remove(seq, old);
+        self.add(seq, new)
+    }
+
     /// Ends the adding of many records.
     pub(super) fn prepare(&mut self) {
         if let Kept::Sum(sum) = &mut self.kept {

@@ -180,18 +180,23 @@ fn apply_scalar(
     fn value<'a>(record: &'a Arc<Record>, field: &str) -> Option<&'a Value> {
         record.members().get(field)
     }
-    if let (Some(old), Some(new)) = (old, new)
-        && identical(value(old, field), value(new, field))
-    {
-        return Ok(Effect::Same);
-    }
     let before = aggregate.extreme();
-    if let Some(old) = old {
-        aggregate.remove(seq, value(old, field));
+    match (old, new) {
+        (Some(old), Some(new)) => {
+            let (old, new) = (value(old, field), value(new, field));
+            if identical(old, new) {
+                return Ok(Effect::Same);
+            }
+            aggregate.change(seq, old, new)
+        }
+        (None, Some(new)) => aggregate.add(seq, value(new, field)),
+        (Some(old), None) => {
+            aggregate.remove(seq, value(old, field));
+            Ok(())
+        }
+        (None, None) => Ok(()),
     }
-    if let Some(new) = new {
-        aggregate.add(seq, value(new, field)).map_err(|_| Lost::Order)?;
-    }
+    .map_err(|NeedsOrder| Lost::Order)?;
     let same = aggregate.has_extreme() && before == aggregate.extreme();
     Ok(if same { Effect::Same } else { Effect::Changed })
 }
