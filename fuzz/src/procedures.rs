@@ -2,9 +2,9 @@
 //! limits, asks before it acts, stops where it is refused, and does the same every time.
 
 use crate::input::Input;
-use noex_json::{Object, Value, identical, parse};
+use noex_json::{CompactString, Object, Value, identical, parse};
 use noex_procedures::{
-    Answer, CallError, Engines, Found, Limits, Outcome, Procedure, Read, Registry, RunAs, Want,
+    Answer, CallError, Engines, Found, Limits, Outcome, Procedure, Read, Record, Registry, RunAs, Want,
 };
 use std::cell::Cell;
 
@@ -87,9 +87,9 @@ struct World {
     looked_at: usize,
 }
 
-impl AsRef<Object> for Row {
-    fn as_ref(&self) -> &Object {
-        &self.0
+impl Record for Row {
+    fn members(&self) -> impl Iterator<Item = (&CompactString, &Value)> {
+        self.0.iter()
     }
 }
 

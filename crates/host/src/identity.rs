@@ -262,7 +262,7 @@ fn load(store: &EmbeddedStore, now_ms: u64) -> Result<Vec<(&'static str, Object)
                 Err(error) => return Err(error),
             }
             if let Answer::Records(found) = store.prepare_read(now_ms, bucket, ReadRequest::All)?.run() {
-                records.extend(found.iter().map(|record| (bucket, record.members().clone())));
+                records.extend(found.iter().map(|record| (bucket, record.members().to_object())));
             }
         }
         Ok(records)

@@ -352,9 +352,9 @@ impl From<StoreError> for Stop {
 /// A record as procedures see it.
 struct Stored(Arc<Record>);
 
-impl AsRef<Object> for Stored {
-    fn as_ref(&self) -> &Object {
-        self.0.members()
+impl noex_procedures::Record for Stored {
+    fn members(&self) -> impl Iterator<Item = (&CompactString, &Value)> {
+        self.0.members().iter()
     }
 }
 

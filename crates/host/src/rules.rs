@@ -534,11 +534,11 @@ fn store_event(change: &Change) -> (String, Object) {
     data.set("key", change.key().clone());
     match change {
         Change::Updated { old, new, .. } => {
-            data.set("oldRecord", old.members().clone());
-            data.set("newRecord", new.members().clone());
+            data.set("oldRecord", old.members().to_object());
+            data.set("newRecord", new.members().to_object());
         }
         Change::Inserted { record, .. } | Change::Deleted { record, .. } => {
-            data.set("record", record.members().clone());
+            data.set("record", record.members().to_object());
         }
     }
     (format!("bucket.{bucket}.{kind}"), data)
@@ -564,7 +564,7 @@ impl Service for StoreService {
             args.get(at).and_then(Value::as_object).cloned().ok_or_else(|| failed("expected an object"))
         };
         let key = || args.get(1).ok_or_else(|| failed("expected a key"));
-        let record = |record: &noex_store::Record| Value::Object(record.members().clone());
+        let record = |record: &noex_store::Record| Value::Object(record.members().to_object());
         let text = |error: StoreError| failed(&error.to_string());
         if let Err(refusal) = self.store.admit() {
             return Err(failed(&refusal.message));

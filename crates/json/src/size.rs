@@ -1,6 +1,6 @@
 //! How big and how deep a value is: what rules and procedures make must stay within bounds.
 
-use crate::{Object, Value};
+use crate::{CompactString, Object, Value};
 
 /// Estimates the memory of a value's contents, in bytes. Recursion depth is the depth of the value.
 #[must_use]
@@ -63,8 +63,20 @@ impl Allowance {
     /// # Errors
     /// As [`Allowance::take`].
     pub fn take_object(&mut self, object: &Object, depth_max: usize) -> Result<(), TooBig> {
+        self.take_members(object.iter(), depth_max)
+    }
+
+    /// As [`Allowance::take_object`], for the members of one.
+    ///
+    /// # Errors
+    /// As [`Allowance::take`].
+    pub fn take_members<'v>(
+        &mut self,
+        mut members: impl Iterator<Item = (&'v CompactString, &'v Value)>,
+        depth_max: usize,
+    ) -> Result<(), TooBig> {
         let depth_max = depth_max.checked_sub(1).ok_or(TooBig::Depth)?;
-        object.iter().try_for_each(|(name, value)| {
+        members.try_for_each(|(name, value)| {
             self.spend(size_of::<Value>() + 24 + name.len())?;
             self.take(value, depth_max)
         })

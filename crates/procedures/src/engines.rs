@@ -1,6 +1,12 @@
 //! The world as procedures see it.
 
-use noex_json::{Object, Value};
+use noex_json::{CompactString, Object, Value};
+
+/// A record, as engines give it.
+pub trait Record {
+    /// Iterates over its members in order.
+    fn members(&self) -> impl Iterator<Item = (&CompactString, &Value)>;
+}
 
 /// What a read is asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -53,7 +59,7 @@ pub enum Answer<R> {
 /// same name; what is refused has changed nothing.
 pub trait Engines {
     /// A record.
-    type Record: AsRef<Object>;
+    type Record: Record;
     /// Why an operation was refused.
     type Error;
 

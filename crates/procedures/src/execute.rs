@@ -6,7 +6,7 @@
 //! Source: the auth specification, sections 8.2 and 8.5.
 
 use crate::{
-    Answer, CallError, Engines, Found, Limits, Procedure, Read, RunAs, Want,
+    Answer, CallError, Engines, Found, Limits, Procedure, Read, Record, RunAs, Want,
     filter::{Filter, Resolver},
     step::Step,
     template::{Scope, Slot, Template},
@@ -170,7 +170,7 @@ impl<E: Engines> Execution<'_, E> {
                 let Found::Records(records) = found else { return Ok(()) };
                 let mut list = Vec::with_capacity(records.len());
                 for record in &records {
-                    list.push(self.copy(record.as_ref())?);
+                    list.push(self.copy(record)?);
                 }
                 self.assign(*into, Value::Array(list));
                 Ok(())
@@ -307,12 +307,13 @@ impl<E: Engines> Execution<'_, E> {
         made.map_err(|error| self.too_big(error))
     }
 
-    fn copy(&mut self, record: &Object) -> Done<Value, E> {
+    fn copy(&mut self, record: &E::Record) -> Done<Value, E> {
         self.pay(|room, depth_max| {
             room.spend(size_of::<Value>())?;
-            room.take_object(record, depth_max)
+            room.take_members(record.members(), depth_max)
         })?;
-        Ok(Value::Object(record.clone()))
+        let members = record.members().map(|(name, value)| (name.clone(), value.clone()));
+        Ok(Value::Object(members.collect::<Vec<_>>().into()))
     }
 
     fn pay(&mut self, pay: impl FnOnce(&mut Allowance, usize) -> Result<(), TooBig>) -> Done<(), E> {
@@ -323,7 +324,7 @@ impl<E: Engines> Execution<'_, E> {
     fn assign_record(&mut self, into: Option<Slot>, record: Option<&E::Record>) -> Done<(), E> {
         let Some(into) = into else { return Ok(()) };
         let value = match record {
-            Some(record) => self.copy(record.as_ref())?,
+            Some(record) => self.copy(record)?,
             None => Value::Null,
         };
         self.assign(into, value);

@@ -21,7 +21,7 @@ mod step;
 mod template;
 mod transform;
 
-pub use engines::{Answer, Engines, Found, Read, Want};
+pub use engines::{Answer, Engines, Found, Read, Record, Want};
 pub use error::{CallError, DefinitionError};
 pub use execute::Outcome;
 pub use limits::Limits;

@@ -7,6 +7,7 @@
 use crate::admin::limit;
 use crate::error::StoreError;
 use crate::journal::{Image, JournalEntry, JournalError, StoredBucket};
+use crate::members::Shapes;
 use crate::query::QueryDefinition;
 use crate::record::Record;
 use crate::schema::Definition;
@@ -245,12 +246,13 @@ fn read_bucket(
     let StoredBucket { id, name, definition, counter, next_seq } = stored;
     let source = object(&definition)
         .ok_or_else(|| JournalError(format!("the definition of bucket \"{name}\" is not a JSON object")))?;
-    let key = source.get("key").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let key = source.get("key").and_then(Value::as_str).unwrap_or_default();
+    let mut shapes = Shapes::new(key);
     let mut records = Vec::new();
     image.records(id, &mut |seq, text| {
         let members = object(text)
             .ok_or_else(|| JournalError(format!("record {seq} of bucket \"{name}\" is not a JSON object")))?;
-        records.push((seq, Record::restored(members, &key)));
+        records.push((seq, Record::restored(members, &mut shapes)));
         progress.records += 1;
         if progress.records.is_multiple_of(REPORT_RECORDS) {
             report(*progress);

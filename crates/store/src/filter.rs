@@ -12,6 +12,7 @@ mod test;
 mod tests;
 
 use crate::error::StoreError;
+use crate::members::Fields;
 use noex_json::{CompactString, Object, Value};
 use std::ops::Bound;
 use test::Test;
@@ -81,7 +82,7 @@ impl Filter {
 
     /// Tells whether a record matches.
     #[must_use]
-    pub fn matches(&self, record: &Object) -> bool {
+    pub fn matches(&self, record: &impl Fields) -> bool {
         self.root.matches(record)
     }
 
@@ -137,7 +138,7 @@ impl Filter {
 }
 
 impl Conjunction {
-    fn matches(&self, record: &Object) -> bool {
+    fn matches(&self, record: &impl Fields) -> bool {
         !self.never && self.conditions.iter().all(|condition| condition.matches(record))
     }
 
@@ -177,7 +178,7 @@ impl Conjunction {
 }
 
 impl Condition {
-    fn matches(&self, record: &Object) -> bool {
+    fn matches(&self, record: &impl Fields) -> bool {
         match self {
             Self::Member { name, tests } => {
                 let value = record.get(name);

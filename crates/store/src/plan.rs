@@ -4,6 +4,7 @@
 //! path decides the cost and never the answer.
 
 use crate::filter::{Filter, IndexableCondition};
+use crate::prefetch::fetched;
 use crate::query::SortField;
 use crate::record::Record;
 use crate::table::{Records, Table};
@@ -102,9 +103,10 @@ impl Source {
                 Box::new(records.iter().map(|(seq, record)| (*seq, record)))
             }
             Self::Places(records, places) => {
-                Box::new(places.iter().filter_map(|seq| records.get(seq).map(|record| (*seq, record))))
+                let record = |seq: &u64| records.get(seq).map(|record| (*seq, record));
+                fetched(places.iter().filter_map(record), records.len())
             }
-            Self::All(records) => Box::new(records.iter().map(|(seq, record)| (*seq, record))),
+            Self::All(records) => fetched(records.iter().map(|(seq, record)| (*seq, record)), records.len()),
         }
     }
 

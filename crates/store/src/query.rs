@@ -12,6 +12,7 @@ mod sort;
 mod tests;
 mod window;
 
+use crate::members::Fields;
 use crate::{
     error::StoreError,
     filter::{Filter, Params},
@@ -176,10 +177,10 @@ impl CompiledQuery {
     ///
     /// O(candidates), with a sort O(candidates + n log n) for the n records that are shown; without a sort it stops
     /// as soon as a limit is reached.
-    pub fn evaluate<'a, R: 'a>(
+    pub fn evaluate<'a, R: 'a, M: Fields + 'a>(
         &self,
         candidates: impl Iterator<Item = &'a R>,
-        members: impl Fn(&R) -> &Object,
+        members: impl Fn(&R) -> &M,
         text: impl Fn(&R) -> &str,
     ) -> Option<String> {
         let matching = candidates.filter(|record| self.filter.matches(members(record)));
@@ -215,7 +216,7 @@ impl CompiledQuery {
     }
 
     /// Tells whether the result can tell two versions of a record apart that both match.
-    pub(crate) fn shows(&self, old: &Object, new: &Object) -> bool {
+    pub(crate) fn shows(&self, old: &impl Fields, new: &impl Fields) -> bool {
         self.output.as_deref().is_none_or(|fields| {
             fields.iter().any(|field| match (old.get(field), new.get(field)) {
                 (Some(old), Some(new)) => !deep_equal(old, new),
@@ -273,7 +274,7 @@ impl<'a> ListWriter<'a> {
     }
 
     /// Appends a record, given by its members and its own text.
-    pub(crate) fn push(&mut self, members: &Object, text: &str) {
+    pub(crate) fn push(&mut self, members: &impl Fields, text: &str) {
         if self.out.len() > 1 {
             self.out.push(',');
         }
@@ -291,7 +292,7 @@ impl<'a> ListWriter<'a> {
 }
 
 /// Appends an object of some members of a record; absent ones are left out.
-pub(crate) fn write_members(out: &mut String, fields: &[CompactString], record: &Object) {
+pub(crate) fn write_members(out: &mut String, fields: &[CompactString], record: &impl Fields) {
     out.push('{');
     let mut separator = false;
     for name in fields {

@@ -1,7 +1,8 @@
 //! One immutable version of a record, shared by everything that shows it.
 
 use crate::collation::CollationKey;
-use noex_json::{CompactString, Object, Value, write_string, write_value};
+use crate::members::{Members, Shapes};
+use noex_json::{Object, Value, write_string, write_value};
 use std::sync::{Arc, OnceLock};
 
 /// Name of the version member.
@@ -16,9 +17,7 @@ pub(crate) const EXPIRES_AT: &str = "_expiresAt";
 /// One version of a record. Its JSON text is produced once, when first asked for.
 #[derive(Debug)]
 pub struct Record {
-    members: Object,
-    /// Place of the key among the members.
-    key_at: usize,
+    members: Members,
     version: u64,
     /// Place in key order; only in buckets that have one.
     order: Option<Arc<CollationKey>>,
@@ -26,28 +25,21 @@ pub struct Record {
 }
 
 impl Record {
-    /// Wraps the members of a record whose key field is `key_field`.
-    pub(crate) fn new(
-        mut members: Object,
-        key_field: &str,
-        version: u64,
-        order: Option<Arc<CollationKey>>,
-    ) -> Arc<Self> {
-        members.shrink_to_fit();
-        let key_at = members.position(key_field).unwrap_or(usize::MAX);
-        Arc::new(Self { members, key_at, version, order, json: OnceLock::new() })
+    /// Wraps the members of a record.
+    pub(crate) fn new(members: Members, version: u64, order: Option<Arc<CollationKey>>) -> Arc<Self> {
+        Arc::new(Self { members, version, order, json: OnceLock::new() })
     }
 
     /// Makes a record of what was kept of it: its members tell the version.
-    pub(crate) fn restored(members: Object, key_field: &str) -> Arc<Self> {
+    pub(crate) fn restored(members: Object, shapes: &mut Shapes) -> Arc<Self> {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates; a count")]
         let version = members.get(VERSION).and_then(Value::as_number).map_or(1, |version| version as u64);
-        Self::new(members, key_field, version.max(1), None)
+        Self::new(Members::new(members, shapes), version.max(1), None)
     }
 
     /// Gives the members, metadata included.
     #[must_use]
-    pub fn members(&self) -> &Object {
+    pub fn members(&self) -> &Members {
         &self.members
     }
 
@@ -55,7 +47,7 @@ impl Record {
     #[must_use]
     pub fn key(&self) -> &Value {
         const ABSENT: &Value = &Value::Null;
-        self.members.value_at(self.key_at).unwrap_or(ABSENT)
+        self.members.key().unwrap_or(ABSENT)
     }
 
     /// Gives the version, 1 for a new record.
@@ -76,18 +68,16 @@ impl Record {
     }
 
     /// Makes the next version: `changes` replace members or are added, the metadata follows.
-    pub(crate) fn next(
-        &self,
-        changes: impl IntoIterator<Item = (CompactString, Value)>,
-        key_field: &str,
-        now_ms: u64,
-    ) -> Arc<Self> {
-        let mut members = self.members.clone();
-        members.merge(changes);
+    pub(crate) fn next(&self, mut changes: Object, now_ms: u64, shapes: &mut Shapes) -> Arc<Self> {
         let version = self.version.saturating_add(1);
-        members.set(VERSION, number(version));
-        members.set(UPDATED_AT, number(now_ms));
-        Self::new(members, key_field, version, self.order.clone())
+        changes.set(VERSION, number(version));
+        changes.set(UPDATED_AT, number(now_ms));
+        let members = self.members.changed(changes).unwrap_or_else(|changes| {
+            let mut members = self.members.to_object();
+            members.merge(changes);
+            Members::new(members, shapes)
+        });
+        Self::new(members, version, self.order.clone())
     }
 }
 
@@ -97,7 +87,7 @@ pub(crate) fn number(integer: u64) -> Value {
 }
 
 /// Writes members as a JSON object.
-fn write_members(members: &Object) -> String {
+fn write_members(members: &Members) -> String {
     let mut out = String::with_capacity(members.iter().map(|(name, value)| estimate(name, value)).sum());
     out.push('{');
     for (at, (name, value)) in members.iter().enumerate() {
@@ -147,9 +137,10 @@ mod tests {
         {
             members.set(name, value);
         }
-        let first = Record::new(members, "id", 1, None);
+        let mut shapes = Shapes::new("id");
+        let first = Record::new(Members::new(members, &mut shapes), 1, None);
         let changes: Object = [("n".into(), Value::Null), ("x".into(), number(1))].into_iter().collect();
-        let second = first.next(changes, "id", 9);
+        let second = first.next(changes, 9, &mut shapes);
         assert_eq!(&**first.json(), r#"{"id":"a","_version":1,"n":7,"_updatedAt":5}"#);
         assert_eq!(&**second.json(), r#"{"id":"a","_version":2,"n":null,"_updatedAt":9,"x":1}"#);
         assert_eq!((second.version(), second.key().as_str()), (2, Some("a")));

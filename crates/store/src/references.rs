@@ -152,8 +152,9 @@ impl Transaction<'_> {
     }
 
     fn set_null(&mut self, dependent: &Dependent, record: &Record) -> Result<(), StoreError> {
-        let key_field = self.table(dependent.bucket)?.definition.key.clone();
-        let next = record.next([(dependent.field.clone(), Value::Null)], &key_field, self.now_ms);
+        let Some(table) = self.tables.get_mut(dependent.bucket) else { return Ok(()) };
+        let changes = [(dependent.field.clone(), Value::Null)].into_iter().collect();
+        let next = record.next(changes, self.now_ms, &mut table.shapes);
         self.put(dependent.bucket, dependent.seq, Some(next), false)
     }
 

@@ -18,7 +18,7 @@ use crate::table::Hashing;
 use crate::views::ViewId;
 use hashbrown::HashMap;
 use intervals::Intervals;
-use noex_json::{CompactString, Object, Value, identical};
+use noex_json::{CompactString, Value, identical};
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -243,10 +243,10 @@ impl Router {
 
     /// Puts the views that a change from `old` to `new` may concern into `out`, each once; gives the number of
     /// places looked at.
-    pub(crate) fn candidates(
+    pub(crate) fn candidates<M: crate::members::Fields>(
         &self,
-        old: Option<&Object>,
-        new: Option<&Object>,
+        old: Option<&M>,
+        new: Option<&M>,
         out: &mut Vec<ViewId>,
     ) -> u64 {
         out.clear();
@@ -254,7 +254,7 @@ impl Router {
         let residual = out.len();
         let mut probes = residual as u64;
         for signature in &self.signatures {
-            let hash = |members: Option<&Object>| {
+            let hash = |members: Option<&M>| {
                 members.and_then(|members| self.hash(signature.fields.iter().map(|field| members.get(field))))
             };
             let (before, after) = (hash(old), hash(new));

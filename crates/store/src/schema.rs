@@ -12,6 +12,7 @@ mod rule;
 mod tests;
 
 use crate::error::StoreError;
+use crate::members::Fields;
 use noex_json::{CompactString, Object, Value};
 use rule::{Lookup, Path, Rule};
 
@@ -146,7 +147,7 @@ impl Definition {
     ///
     /// # Errors
     /// [`StoreError::Validation`] with all issues.
-    pub fn validate(&self, record: &Object) -> Result<(), StoreError> {
+    pub fn validate(&self, record: &impl Fields) -> Result<(), StoreError> {
         let members = Lookup::new(record, self.fields.len());
         let mut issues = Vec::new();
         for field in &self.fields {

@@ -12,6 +12,7 @@ use crate::collation::CollationKey;
 use crate::error::StoreError;
 use crate::index::{Index, IndexSpec};
 use crate::key::{Real, Scalar, Sought};
+use crate::members::{Members, Shapes};
 use crate::record::{CREATED_AT, EXPIRES_AT, Record};
 use crate::schema::Definition;
 use foldhash::SharedSeed;
@@ -51,6 +52,7 @@ pub(crate) struct Table {
     pub(crate) id: BucketId,
     pub(crate) definition: Arc<Definition>,
     keys: Keys,
+    pub(crate) shapes: Shapes,
     records: Records,
     indexes: Vec<Index>,
     key_order: Option<KeyOrder>,
@@ -78,6 +80,7 @@ impl Table {
         Self {
             id,
             keys: Keys::new(seed),
+            shapes: Shapes::new(&definition.key),
             records: Records::new(),
             indexes,
             key_order: definition.ordered.then(KeyOrder::new),
@@ -146,14 +149,15 @@ impl Table {
     }
 
     /// Gives a record the key and the place in key order that this bucket's definition asks for.
-    fn fitted(&self, record: Arc<Record>) -> Arc<Record> {
+    fn fitted(&mut self, record: Arc<Record>) -> Arc<Record> {
         let key = record.members().get(&self.definition.key).unwrap_or(&Value::Null);
         let same_key = noex_json::identical(Some(key), Some(record.key()));
         if same_key && record.order().is_some() == self.key_order.is_some() {
             return record;
         }
         let order = self.order_of(key);
-        Record::new(record.members().clone(), &self.definition.key, record.version(), order)
+        let members = Members::new(record.members().to_object(), &mut self.shapes);
+        Record::new(members, record.version(), order)
     }
 
     fn does_not_fit(&self, key: &Value, problem: &str) -> StoreError {

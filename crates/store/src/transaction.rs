@@ -8,6 +8,7 @@
 use crate::commit::{Change, Step, net};
 use crate::error::{ConflictReason, StoreError};
 use crate::key::Scalar;
+use crate::members::Members;
 use crate::record::{CREATED_AT, EXPIRES_AT, Record, UPDATED_AT, VERSION, number};
 use crate::references::{ReferenceCheck, Root};
 use crate::schema::{Definition, Generate};
@@ -136,6 +137,10 @@ impl<'a> Transaction<'a> {
     pub(crate) fn table(&self, bucket: BucketId) -> Result<&Table, StoreError> {
         // Nobody can drop a bucket in the middle of a transaction, so this never fails.
         self.tables.get(bucket).ok_or_else(|| StoreError::BucketNotDefined { bucket: String::new() })
+    }
+
+    fn table_mut(&mut self, bucket: BucketId) -> Result<&mut Table, StoreError> {
+        self.tables.get_mut(bucket).ok_or_else(|| StoreError::BucketNotDefined { bucket: String::new() })
     }
 
     fn touch(&mut self, bucket: BucketId) -> Result<&mut Touched, StoreError> {
@@ -282,7 +287,8 @@ impl<'a> Transaction<'a> {
             members.set(EXPIRES_AT, self.now_ms as f64 + ttl);
         }
         let order = members.get(&definition.key).and_then(|key| self.table(bucket).ok()?.order_of(key));
-        Ok(Record::new(members, &definition.key, 1, order))
+        let shapes = &mut self.table_mut(bucket)?.shapes;
+        Ok(Record::new(Members::new(members, shapes), 1, order))
     }
 
     /// Updates the record with a key.
@@ -326,7 +332,9 @@ impl<'a> Transaction<'a> {
             return Err(StoreError::RecordNotFound { bucket: table.name().to_string(), key: Value::Null });
         };
         self.check_references(bucket, seq, &definition, |field| changes.contains(field));
-        let record = old.next(changes, &definition.key, self.now_ms);
+        let now_ms = self.now_ms;
+        let shapes = &mut self.table_mut(bucket)?.shapes;
+        let record = old.next(changes, now_ms, shapes);
         definition.validate(record.members())?;
         self.put(bucket, seq, Some(Arc::clone(&record)), false)?;
         Ok(record)

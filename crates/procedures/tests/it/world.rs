@@ -1,7 +1,7 @@
 //! A naive store and rule engine in memory, which log what is done to them.
 
-use noex_json::{Object, Value, identical, parse};
-use noex_procedures::{Answer, CallError, Engines, Found, Limits, Outcome, Procedure, Read, Want};
+use noex_json::{CompactString, Object, Value, identical, parse};
+use noex_procedures::{Answer, CallError, Engines, Found, Limits, Outcome, Procedure, Read, Record, Want};
 use std::{cell::Cell, collections::BTreeMap};
 
 pub(crate) fn value(text: &str) -> Value {
@@ -11,9 +11,9 @@ pub(crate) fn value(text: &str) -> Value {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Row(pub(crate) Object);
 
-impl AsRef<Object> for Row {
-    fn as_ref(&self) -> &Object {
-        &self.0
+impl Record for Row {
+    fn members(&self) -> impl Iterator<Item = (&CompactString, &Value)> {
+        self.0.iter()
     }
 }
 

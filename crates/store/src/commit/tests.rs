@@ -1,9 +1,10 @@
 use super::*;
+use crate::members::{Members, Shapes};
 use noex_json::Object;
 
 fn record(key: &str, version: u64) -> Arc<Record> {
     let members: Object = [("id".into(), Value::from(key))].into_iter().collect();
-    Record::new(members, "id", version, None)
+    Record::new(Members::new(members, &mut Shapes::new("id")), version, None)
 }
 
 /// Gives the net effect of steps `(bucket, place, key, version before, version after)`.

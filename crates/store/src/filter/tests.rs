@@ -23,7 +23,7 @@ fn refusal(filter: &str, strict: bool) -> String {
 /// Lists the ids, which are the places from 1, of the records that match.
 fn matching(records: &[Object], filter: &str) -> String {
     let filter = compile(filter);
-    let found = records.iter().enumerate().filter(|(_, record)| filter.matches(record));
+    let found = records.iter().enumerate().filter(|(_, record)| filter.matches(*record));
     found.map(|(at, _)| (at + 1).to_string()).collect()
 }
 

@@ -1,8 +1,9 @@
 //! Scalar aggregates and groups.
 
 use super::{Function, write_members};
+use crate::members::Fields;
 use hashbrown::{HashMap, hash_map::Entry};
-use noex_json::{CompactString, Object, Value, text_form, write_number};
+use noex_json::{CompactString, Value, text_form, write_number};
 use std::fmt::Write;
 
 /// Everything the aggregates of one field need, added up record by record in base order.
@@ -35,7 +36,11 @@ impl Function {
     }
 
     /// Computes the aggregate of `field` over records in base order; `None` = no value (min and max of nothing).
-    pub fn compute<'a>(self, field: &str, records: impl Iterator<Item = &'a Object>) -> Option<f64> {
+    pub fn compute<'a>(
+        self,
+        field: &str,
+        records: impl Iterator<Item = &'a (impl Fields + 'a)>,
+    ) -> Option<f64> {
         #[expect(clippy::cast_precision_loss, reason = "there are fewer records than 2^53")]
         match self {
             Self::Count => Some(records.count() as f64),
@@ -46,7 +51,7 @@ impl Function {
 
 impl Totals {
     /// Adds up `field` over records in base order.
-    pub fn collect<'a>(field: &str, records: impl Iterator<Item = &'a Object>) -> Self {
+    pub fn collect<'a>(field: &str, records: impl Iterator<Item = &'a (impl Fields + 'a)>) -> Self {
         let mut totals = Self::default();
         records.for_each(|record| totals.add(record.get(field)));
         totals
@@ -85,14 +90,14 @@ impl Default for Totals {
 }
 
 /// Writes a list of groups in the order of their first records.
-pub(super) fn write_groups<'a>(
+pub(super) fn write_groups<'a, F: Fields + 'a>(
     function: Function,
     field: &str,
     by: &[CompactString],
-    records: impl Iterator<Item = &'a Object>,
+    records: impl Iterator<Item = &'a F>,
 ) -> String {
     let mut places = HashMap::new();
-    let mut groups: Vec<(&'a Object, Totals)> = Vec::new();
+    let mut groups: Vec<(&'a F, Totals)> = Vec::new();
     for record in records {
         let place = match places.entry(group_key(by, record)) {
             Entry::Occupied(entry) => *entry.get(),
@@ -107,7 +112,7 @@ pub(super) fn write_groups<'a>(
     }
     let mut list = GroupWriter::new(by);
     for (first, totals) in &groups {
-        list.push(first, totals.value(function).unwrap_or(0.0));
+        list.push(*first, totals.value(function).unwrap_or(0.0));
     }
     list.finish()
 }
@@ -125,7 +130,7 @@ impl<'a> GroupWriter<'a> {
     }
 
     /// Appends a group, given by its first record and its value.
-    pub(crate) fn push(&mut self, first: &Object, value: f64) {
+    pub(crate) fn push(&mut self, first: &impl Fields, value: f64) {
         if self.out.len() > 1 {
             self.out.push(',');
         }
@@ -145,7 +150,7 @@ impl<'a> GroupWriter<'a> {
 
 /// Gives the identity of a record's group: the text forms of its values, `null` for what is nullish, each after its
 /// length, so that no two lists of texts give the same key.
-pub(crate) fn group_key(by: &[CompactString], record: &Object) -> String {
+pub(crate) fn group_key(by: &[CompactString], record: &impl Fields) -> String {
     let mut key = String::new();
     for name in by {
         match record.get(name) {

@@ -7,7 +7,8 @@
 //! Source: the store specification, sections 2.4, 2.5, 16.1 and C.3.
 
 use super::Window;
-use noex_json::{CompactString, Object, Value, text_form};
+use crate::members::Fields;
+use noex_json::{CompactString, Value, text_form};
 use smallvec::SmallVec;
 
 /// One field of an order.
@@ -36,7 +37,7 @@ const NULLISH: u8 = u8::MAX;
 impl SortKey {
     /// Makes the key of a record.
     #[must_use]
-    pub fn of(sort: &[SortField], record: &Object) -> Self {
+    pub fn of(sort: &[SortField], record: &impl Fields) -> Self {
         let mut key = SmallVec::new();
         for field in sort {
             let start = key.len();

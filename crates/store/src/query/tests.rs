@@ -183,7 +183,7 @@ fn only_numbers_are_added_and_from_left_to_right() {
         [("count", Some(0.0)), ("sum", Some(0.0)), ("avg", Some(0.0)), ("min", None), ("max", None)]
     {
         let function = Function::by_name(function).expect("a known function");
-        assert_eq!(function.compute("n", [].iter()), expected, "{function:?}");
+        assert_eq!(function.compute("n", std::iter::empty::<&Object>()), expected, "{function:?}");
     }
     assert_eq!(Function::by_name("median"), None);
     let tenths = vec![object(r#"{"n":0.1}"#); 10];

@@ -1,5 +1,6 @@
 use super::*;
 use crate::table::hashing;
+use noex_json::Object;
 
 fn object(text: &str) -> Object {
     let Ok(Value::Object(object)) = noex_json::parse(text, 9) else { panic!("{text}") };

@@ -5,8 +5,9 @@
 
 use super::{format::Format, pattern::Pattern};
 use crate::error::Issue;
+use crate::members::Fields;
 use hashbrown::HashMap;
-use noex_json::{CompactString, Object, Value, identical, text_form, utf16_len};
+use noex_json::{CompactString, Value, identical, text_form, utf16_len};
 use std::fmt;
 
 /// Declared type of a field.
@@ -53,8 +54,8 @@ pub(super) enum Path<'a> {
 /// Members of a record by name. Small records are searched, large ones get a map, so that a check costs no more than
 /// record and schema together are long.
 #[derive(Debug)]
-pub(super) enum Lookup<'a> {
-    Search(&'a Object),
+pub(super) enum Lookup<'a, F> {
+    Search(&'a F),
     Map(HashMap<&'a str, &'a Value>),
 }
 
@@ -193,9 +194,9 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-impl<'a> Lookup<'a> {
+impl<'a, F: Fields> Lookup<'a, F> {
     /// Prepares for about `lookups` searches.
-    pub(super) fn new(object: &'a Object, lookups: usize) -> Self {
+    pub(super) fn new(object: &'a F, lookups: usize) -> Self {
         if object.len().saturating_mul(lookups) <= SEARCH_COST_MAX {
             return Self::Search(object);
         }

@@ -123,6 +123,7 @@ fn same(key: &Sought<'_>, keyed: &Keyed) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::members::{Members, Shapes};
     use noex_json::{Object, Value};
     use std::collections::HashMap;
 
@@ -132,7 +133,7 @@ mod tests {
     }
 
     fn keyed(n: usize, seq: u64) -> Keyed {
-        let record = Record::new(Object::new(), "id", 1, None);
+        let record = Record::new(Members::new(Object::new(), &mut Shapes::new("id")), 1, None);
         Keyed { key: Scalar::new(&key(n)).expect("a scalar"), seq, record, text: None }
     }
 

@@ -14,7 +14,8 @@ fn insert(table: &mut Table, key: f64, more: &[(&str, f64)]) -> u64 {
     let order = table.order_of(&Value::Number(key));
     let seq = table.next_seq;
     table.next_seq += 1;
-    table.put(seq, Some(Record::new(members, "id", 1, order)));
+    let members = Members::new(members, &mut table.shapes);
+    table.put(seq, Some(Record::new(members, 1, order)));
     seq
 }
 

@@ -6,9 +6,10 @@
 use super::list::Listing;
 use super::rows::{Chunk, Row, Rows};
 use crate::key::Scalar;
+use crate::members::Members;
 use crate::query::write_members;
 use crate::record::Record;
-use noex_json::{CompactString, Object, deep_equal, write_string, write_value};
+use noex_json::{CompactString, deep_equal, write_string, write_value};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::ops::Range;
@@ -141,7 +142,7 @@ impl Writer<'_> {
     }
 
     /// Appends the changed members.
-    fn changes(&self, out: &mut String, old: &Object, new: &Object) -> Changes {
+    fn changes(&self, out: &mut String, old: &Members, new: &Members) -> Changes {
         if old.iter().any(|(name, _)| self.shows(name) && !new.contains(name)) {
             return Changes::Lost;
         }
