@@ -44,16 +44,10 @@ impl Object {
         self.members.iter().find(|(n, _)| n == name).map(|(_, value)| value)
     }
 
-    /// Finds the place of a member, for [`Object::value_at`]. It stays the same until a member is added or removed.
+    /// Finds the place of a member. It stays the same until a member is added or removed.
     #[must_use]
     pub fn position(&self, name: &str) -> Option<usize> {
         self.members.iter().position(|(n, _)| n == name)
-    }
-
-    /// Gives the value at a place.
-    #[must_use]
-    pub fn value_at(&self, place: usize) -> Option<&Value> {
-        self.members.get(place).map(|(_, value)| value)
     }
 
     /// Tells whether a member is there (`null` counts).
@@ -81,11 +75,6 @@ impl Object {
     /// Removes the members whose name is not to be kept.
     pub fn retain(&mut self, mut keep: impl FnMut(&CompactString) -> bool) {
         self.members.retain(|(name, _)| keep(name));
-    }
-
-    /// Gives back room for members that are not there, for an object that is kept.
-    pub fn shrink_to_fit(&mut self) {
-        self.members.shrink_to_fit();
     }
 
     /// Iterates over the members in order.
@@ -237,9 +226,6 @@ mod tests {
         object.set("3", true);
         assert_eq!(names(&object), ["0", "2", "3", "b", "c"]);
         assert_eq!((object.position("3"), object.position("1")), (Some(2), None));
-        assert!(object.value_at(2).is_some() && object.value_at(5).is_none());
-        object.shrink_to_fit();
-        assert_eq!((object.members.capacity(), object.len()), (5, 5));
     }
 
     #[test]
