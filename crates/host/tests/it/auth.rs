@@ -101,6 +101,31 @@ fn an_authenticator_that_never_answers_is_given_up() {
     assert!(question.is_canceled());
 }
 
+/// Messages that come together are taken together, but only as many are handled as may be under way.
+#[test]
+fn messages_beyond_the_limit_wait_unread_and_lose_neither_place_nor_answer() {
+    let questions = Questions::default();
+    let mut options = with_auth(questions.authenticator());
+    options.connection.requests_in_flight_max = 3;
+    let mut world = World::new(options);
+    let mut client = world.connect();
+    client.text(LOGIN);
+    for n in 2..30 {
+        client.text(&format!(r#"{{"id":{n},"type":"store.get","bucket":"items","key":"{n}"}}"#));
+    }
+    client.text("not a request");
+    assert_eq!(world.exchange(&mut client), Vec::<String>::new());
+    questions.next().send(Some(session("ann"))).expect("asked");
+    let seen = world.exchange(&mut client);
+    let expected = (1..30)
+        .map(|n| format!(r#"{{"id":{n},"type":"result","#))
+        .chain([r#"{"id":0,"type":"error","#.into()]);
+    assert_eq!(seen.len(), 30);
+    for (text, start) in seen.iter().zip(expected) {
+        assert!(text.starts_with(&start), "{text} {start}");
+    }
+}
+
 #[test]
 fn a_connection_that_goes_drops_its_pending_login() {
     let questions = Questions::default();
