@@ -38,6 +38,8 @@ use std::{
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Messages handled before the answers are flushed.
 const MESSAGES_PER_TURN_MAX: usize = 128;
+/// Longest text that is read before its turn: it may have to be read again if the connection wants no more before that.
+const READ_AHEAD_BYTES_MAX: usize = 1024;
 /// Turns before other tasks get a chance.
 const TURNS_MAX: usize = 4;
 
@@ -375,12 +377,11 @@ where
     /// Handles messages until the connection wants no more; gives their number. What they need of the store is fetched
     /// before the first of them is handled.
     fn handle_batch(&mut self, now: Now, batch: &[Incoming]) -> usize {
-        let texts = batch.iter().map_while(|incoming| {
-            if let Incoming::Text(text) = incoming {
-                Some(self.connection.parse(text.as_str()))
-            } else {
-                None
-            }
+        // Nobody listens while the connection is being closed.
+        let ahead = if self.transport.is_closing() { 0 } else { batch.len() };
+        let texts = batch.iter().take(ahead).map_while(|incoming| {
+            let Incoming::Text(text) = incoming else { return None };
+            (text.len() <= READ_AHEAD_BYTES_MAX).then(|| self.connection.parse(text.as_str()))
         });
         let texts: SmallVec<[Parsed<'_>; BATCH_MAX]> = texts.collect();
         self.prefetch(&texts);
@@ -394,7 +395,7 @@ where
             }
             match (texts.get(at), batch.get(at)) {
                 (Some(text), _) => self.connection.handle_parsed(now, &*self.hub, text),
-                (None, Some(other)) => self.handle_other(now, other),
+                (None, Some(incoming)) => self.handle(now, incoming),
                 (None, None) => {}
             }
             // At once, so that the next message is judged by what this one did.
@@ -411,12 +412,14 @@ where
             && (self.connection.session().is_some() || !self.hub.connection_config.requires_auth())
         {
             let records: SmallVec<[_; BATCH_MAX]> = texts.iter().filter_map(Parsed::sought_record).collect();
-            self.hub.store.prefetch(&records);
+            if records.len() > 1 {
+                self.hub.store.prefetch(&records);
+            }
         }
     }
 
-    /// Handles what is not a text.
-    fn handle_other(&mut self, now: Now, incoming: &Incoming) {
+    /// Handles what has not been read ahead.
+    fn handle(&mut self, now: Now, incoming: &Incoming) {
         let message = match incoming {
             Incoming::Text(text) => Message::Text(text.as_str()),
             Incoming::Binary => Message::Binary,

@@ -96,7 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
     /// holds, and nothing behind a message that is not a text.
     pub(crate) fn poll_batch(&mut self, cx: &mut Context<'_>) -> (Batch, bool) {
         if !self.unread.is_empty() {
-            return (self.unread.drain(..).collect(), false);
+            return (std::mem::take(&mut self.unread).into(), false);
         }
         let (mut batch, mut bytes) = (Batch::new(), 0);
         while batch.len() < BATCH_MAX && bytes < READ_BUFFER_BYTES {

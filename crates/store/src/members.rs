@@ -81,6 +81,11 @@ impl Members {
         Ok(Self { shape: Arc::clone(&self.shape), values })
     }
 
+    /// Names the key field, if it is there.
+    pub(crate) fn key_field(&self) -> Option<&str> {
+        self.shape.names.get(self.shape.key_at?).map(CompactString::as_str)
+    }
+
     /// Gives the value of the key field.
     pub(crate) fn key(&self) -> Option<&Value> {
         self.values.get(self.shape.key_at?)

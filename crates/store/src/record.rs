@@ -128,6 +128,36 @@ pub(crate) fn write_records(out: &mut String, records: &[Arc<Record>]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    fn members() -> impl Strategy<Value = Object> {
+        let names = prop::sample::select(vec!["id", "a", "b", "7", "0", "", VERSION, UPDATED_AT, CREATED_AT]);
+        let large = (0..60_u32).prop_map(|n| format!("m{n}"));
+        let name = prop_oneof![8 => names.prop_map(str::to_owned), 3 => large];
+        prop::collection::vec((name, 0..9_i32), 0..50).prop_map(|members| {
+            members.into_iter().map(|(name, n)| (name.into(), Value::Number(f64::from(n)))).collect()
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+
+        /// The next version is the old members with the changes merged in and the metadata set.
+        #[test]
+        fn next_version_is_a_merge(list in prop::collection::vec((members(), members()), 1..6)) {
+            let mut shapes = Shapes::new("id");
+            for (before, changes) in list {
+                let record = Record::new(Members::new(before.clone(), &mut shapes), 4, None);
+                let next = record.next(changes.clone(), 9, &mut shapes);
+                let mut expected = before;
+                expected.merge(changes);
+                expected.set(VERSION, 5.0);
+                expected.set(UPDATED_AT, 9.0);
+                prop_assert_eq!(&**next.json(), Value::Object(expected.clone()).to_json());
+                prop_assert_eq!(next.key(), expected.get("id").unwrap_or(&Value::Null));
+            }
+        }
+    }
 
     #[test]
     fn next_version_keeps_the_places_of_members() {

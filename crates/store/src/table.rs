@@ -151,7 +151,8 @@ impl Table {
     /// Gives a record the key and the place in key order that this bucket's definition asks for.
     fn fitted(&mut self, record: Arc<Record>) -> Arc<Record> {
         let key = record.members().get(&self.definition.key).unwrap_or(&Value::Null);
-        let same_key = noex_json::identical(Some(key), Some(record.key()));
+        // Not its value only: the two fields may be equal now and differ later.
+        let same_key = record.members().key_field() == Some(&*self.definition.key);
         if same_key && record.order().is_some() == self.key_order.is_some() {
             return record;
         }

@@ -3,6 +3,7 @@
 use crate::history::{BUCKETS, Config, QUERIES, call, definition, execute, pick};
 use crate::model::Call;
 use crate::support::{Counting, EPOCH_MS, object, options};
+use noex_json::Value;
 use noex_store::{
     Answer, EndReason, Image, JournalEntry, Journaling, MemoryImage, ReadRequest, Store, StoreOptions,
     Subscribed, SubscriberId,
@@ -436,6 +437,31 @@ fn a_definition_that_the_data_does_not_fit_is_refused_and_the_data_kept() {
     assert_eq!(store.insert(3, "people", object("{}")).unwrap().key().as_number(), Some(4.0));
     assert!(store.list_queries().as_array().unwrap().is_empty(), "the query sleeps on");
     store.define_query("all", &object(r#"{"bucket":"people"}"#)).unwrap();
+}
+
+/// The fields are equal at first, so the records fit as they are.
+#[test]
+fn a_bucket_that_is_defined_with_another_key_finds_records_by_that_one() {
+    let config = |key: &str| {
+        object(&format!(
+            r#"{{"key":"{key}","schema":{{"id":{{"type":"string"}},"code":{{"type":"string"}}}}}}"#
+        ))
+    };
+    let mut store = store(true, Journaling::Entries);
+    store.define_bucket(1, "parts", &config("id")).unwrap();
+    store.insert(1, "parts", object(r#"{"id":"a","code":"a"}"#)).unwrap();
+    let mut image = MemoryImage::default();
+    image.apply(&store.take_journal()).unwrap();
+    let mut store = self::store(true, Journaling::Off);
+    store.restore(&mut image, &mut |_| {}).unwrap();
+    store.define_bucket(2, "parts", &config("code")).unwrap();
+    let key = Value::from("a");
+    let updated = store.update(3, "parts", &key, object(r#"{"id":"b"}"#)).unwrap();
+    assert_eq!((updated.key(), updated.members().get("id")), (&key, Some(&"b".into())));
+    assert_eq!(store.get_json(3, "parts", &key).unwrap().as_ref(), Some(updated.json()));
+    store.delete(4, "parts", &key).unwrap();
+    assert_eq!(store.get_json(4, "parts", &key).unwrap(), None);
+    store.insert(5, "parts", object(r#"{"id":"a","code":"a"}"#)).unwrap();
 }
 
 #[test]

@@ -96,3 +96,42 @@ fn binade(number: f64) -> u64 {
 fn is_edge(number: f64) -> bool {
     number.to_bits() << 12 == 0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(
+            std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(300),
+        ) })]
+
+        /// From whatever start, near the first one, near a power of two or anywhere: the end is the right one or unknown.
+        #[test]
+        fn an_end_that_is_known_is_that_of_adding_up(
+            start in prop_oneof![Just(4096.0), 4000.0..4200.0, -4200.0..4200.0, 1e15..1e16],
+            numbers in prop::collection::vec(prop_oneof![
+                -100.0..100.0,
+                (-400..400_i32).prop_map(|n| f64::from(n) / 8.0),
+                (0..60_i32).prop_map(|power| 2_f64.powi(-power)),
+            ], 0..40),
+            split in 0..40_usize,
+            other in prop_oneof![Just(4096.0), 4000.0..4200.0, Just(4096.0_f64.next_down()), Just(4096.0_f64.next_up())],
+            steps in -3..4_i64,
+        ) {
+            let numbers: Vec<(u64, f64)> = (0..).zip(numbers).collect();
+            let (front, back) = numbers.split_at(split.min(numbers.len()));
+            let first = Run::over(start, front);
+            let second = Run::over(first.end(), back);
+            let joined = Run::empty(start).then(&first, first.end()).then(&second, second.end());
+            let near = f64::from_bits(start.to_bits().wrapping_add_signed(steps));
+            for from in [start, near, other, start + 1.0, start * 1.25] {
+                let end = numbers.iter().fold(from, |sum, (_, number)| sum + number);
+                for run in [Run::over(start, &numbers), joined] {
+                    prop_assert!(run.end_from(from).is_none_or(|known| known.to_bits() == end.to_bits()));
+                }
+            }
+        }
+    }
+}

@@ -245,7 +245,12 @@ impl Below {
 
     fn split_off(&mut self, at: usize) -> Self {
         match self {
-            Self::Numbers(numbers) => Self::Numbers(numbers.split_off(at)),
+            Self::Numbers(numbers) => {
+                let right = Self::Numbers(numbers.split_off(at));
+                // It has grown by doubling, and may never change again.
+                numbers.shrink_to_fit();
+                right
+            }
             Self::Nodes(nodes) => Self::Nodes(nodes.split_off(at)),
         }
     }
@@ -293,6 +298,44 @@ mod tests {
         assert_eq!(check(&ascending.root), 1000);
         let shuffled = sum_of((0..64_000).map(|n| n * 7919 % 64_000));
         assert!(check(&shuffled.root) <= 2000);
+    }
+
+    /// Random changes, more removals than insertions at times, against adding up.
+    #[test]
+    fn random_changes_keep_the_tree_in_order_and_the_sum_exact() {
+        let mut random = 1_u64;
+        let mut draw = |limit: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) % limit
+        };
+        let mut sum = OrderedSum::default();
+        let mut model = std::collections::BTreeMap::new();
+        for step in 0..120_000_u64 {
+            let seq = draw(10_000);
+            let number = (draw(2_000_000) as f64 - 500_000.0) / 100.0 * 2_f64.powi(draw(8) as i32);
+            let shrinks = step / 20_000 % 2 == 1;
+            match model.get_mut(&seq) {
+                Some(_) if shrinks || draw(4) == 0 => {
+                    model.remove(&seq);
+                    sum.remove(seq);
+                }
+                Some(held) => {
+                    *held = number;
+                    sum.replace(seq, number);
+                }
+                None if shrinks && draw(4) > 0 => {}
+                None => {
+                    model.insert(seq, number);
+                    sum.add(seq, number);
+                }
+            }
+            if step % 97 == 0 {
+                let expected = model.values().fold(0.0_f64, |sum, number| sum + number);
+                assert_eq!(sum.value(&mut 0).to_bits(), expected.to_bits(), "step {step}");
+                check(&sum.root);
+                assert_eq!(sum.len, model.len());
+            }
+        }
     }
 
     #[test]
