@@ -207,6 +207,51 @@ fn a_second_close_changes_nothing() {
     assert_eq!(pair.closed(), Some(CloseReason::ServerShutdown));
 }
 
+/// What was read ahead is taken as its text would be, in every phase; in the last ones it is ignored.
+#[test]
+fn a_message_that_was_read_ahead_is_taken_as_its_text() {
+    let shared = Solitary::default();
+    let now = Now { mono: Instant::from_millis(1), unix_ms: 1 };
+    let texts = [
+        insert(1, "a"),
+        r#"{"type":"pong","timestamp":1}"#.to_owned(),
+        "nonsense".to_owned(),
+        request(2, "server.stats", ""),
+    ];
+    let trace = |phase: usize, ahead: bool| {
+        let mut connection = Connection::new(Arc::new(Config::default()), Peer::new("x"), now);
+        // Something unanswered, for which a stop waits.
+        connection.handle_message(now, &shared, Message::Text(&insert(9, "z")));
+        match phase {
+            1 => connection.close(now, &shared, CloseReason::ServerShutdown),
+            2 => connection.revoke(now, &shared),
+            3 => connection.handle_eof(now, &shared),
+            _ => {}
+        }
+        let mut seen = Vec::new();
+        for text in &texts {
+            if ahead {
+                let parsed = connection.parse(text);
+                connection.handle_parsed(now, &shared, &parsed);
+            } else {
+                connection.handle_message(now, &shared, Message::Text(text));
+            }
+            seen.extend(std::iter::from_fn(|| connection.poll_effect()).map(|effect| format!("{effect:?}")));
+            seen.extend(std::iter::from_fn(|| connection.poll_frame()).map(|frame| format!("{frame:?}")));
+        }
+        seen
+    };
+    let counts: Vec<usize> = (0..4)
+        .map(|phase| {
+            let seen = trace(phase, true);
+            assert_eq!(seen, trace(phase, false), "{phase}");
+            seen.len()
+        })
+        .collect();
+    // Open: welcome, three calls and an error that waits behind them. Then what was there before, and the ends.
+    assert_eq!(counts, [4, 2, 4, 1], "{:?}", trace(2, true));
+}
+
 /// A host that lets effects pile up must not execute them when the connection is being closed.
 #[test]
 fn effects_that_nobody_took_are_dropped_by_a_close() {

@@ -11,14 +11,8 @@ use std::sync::Arc;
 pub trait Fields {
     /// Finds a value; `None` = absent.
     fn get(&self, name: &str) -> Option<&Value>;
-    /// Gives the number of values.
-    fn len(&self) -> usize;
-    /// Tells whether there are no values.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
     /// Iterates over names and values in order.
-    fn iter(&self) -> impl Iterator<Item = (&CompactString, &Value)>;
+    fn iter(&self) -> impl ExactSizeIterator<Item = (&CompactString, &Value)>;
 }
 
 impl Fields for Object {
@@ -26,11 +20,7 @@ impl Fields for Object {
         self.get(name)
     }
 
-    fn len(&self) -> usize {
-        self.len()
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (&CompactString, &Value)> {
+    fn iter(&self) -> impl ExactSizeIterator<Item = (&CompactString, &Value)> {
         self.iter()
     }
 }
@@ -91,10 +81,10 @@ impl Members {
         self.values.get(self.shape.key_at?)
     }
 
-    /// Loads the values, every other one: they are half as long as what the processor loads together. What is given
-    /// means nothing.
+    /// Loads the first values, every other one: they are half as long as what the processor loads together. What is
+    /// given means nothing.
     pub(crate) fn load(&self) -> u64 {
-        self.values.iter().step_by(2).map(|value| u64::from(value.is_null())).sum()
+        self.values.iter().take(LOADED_MAX).step_by(2).map(|value| u64::from(value.is_null())).sum()
     }
 
     /// Copies the members into an object.
@@ -138,11 +128,7 @@ impl Fields for Members {
         self.get(name)
     }
 
-    fn len(&self) -> usize {
-        self.len()
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (&CompactString, &Value)> {
+    fn iter(&self) -> impl ExactSizeIterator<Item = (&CompactString, &Value)> {
         self.iter()
     }
 }
@@ -156,6 +142,8 @@ pub(crate) struct Shapes {
     oldest: usize,
 }
 
+/// Values that are loaded together; of more the processor loads the rest by itself.
+const LOADED_MAX: usize = 16;
 /// Shapes that a bucket remembers.
 const SHAPES_MAX: usize = 4;
 /// Names of a shape that is remembered; the names of more have to be compared with each record too.
@@ -164,7 +152,7 @@ const NAMES_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 256;
 
 /// Up to this many comparisons of names, searching beats building a map.
-const SEARCH_COST_MAX: usize = 1024;
+pub(crate) const SEARCH_COST_MAX: usize = 1024;
 
 impl Shapes {
     /// Remembers none yet; `key_field` names the key.

@@ -307,6 +307,40 @@ fn a_revocation_reaches_logins_that_are_under_way() {
 }
 
 #[test]
+fn a_revocation_discards_messages_that_wait_unread() {
+    let questions = Questions::default();
+    let mut options = with_auth(questions.authenticator());
+    options.connection.requests_in_flight_max = 3;
+    let mut world = World::new(options);
+    let mut ann = world.connect();
+    ann.text(LOGIN);
+    world.run();
+    questions.next().send(Some(session("ann"))).expect("asked");
+    assert_eq!(world.exchange(&mut ann).len(), 1);
+    // The second login holds up what follows; most of it is not even read.
+    ann.text(LOGIN);
+    for n in 2..12 {
+        ann.text(&INSERT.replace('x', &n.to_string()));
+    }
+    assert_eq!(world.exchange(&mut ann), Vec::<String>::new());
+    assert_eq!(world.hub.revoke_session(world.now(), "ann"), Ok(1));
+    world.run();
+    let items = ann.received();
+    let [Item::Text(notice), end] = &items[..] else { panic!("{items:?}") };
+    assert!(notice.contains("session_revoked"), "{notice}");
+    assert_eq!(*end, close(4002, "session_revoked"));
+    // None of them was executed.
+    let mut other = world.connect();
+    other.text(LOGIN);
+    world.run();
+    drop(questions.next());
+    questions.next().send(Some(session("bob"))).expect("asked");
+    world.exchange(&mut other);
+    let count = world.ask(&mut other, r#"{"id":1,"type":"store.count","bucket":"items"}"#);
+    assert!(count[0].ends_with(r#""data":0}"#), "{count:?}");
+}
+
+#[test]
 fn revocation_by_filter_takes_whoever_matches_all_of_it() {
     let user = |name: &str, roles: &[&str]| Session {
         user_id: name.into(),

@@ -5,7 +5,7 @@
 
 use super::{format::Format, pattern::Pattern};
 use crate::error::Issue;
-use crate::members::Fields;
+use crate::members::{Fields, SEARCH_COST_MAX};
 use hashbrown::HashMap;
 use noex_json::{CompactString, Value, identical, text_form, utf16_len};
 use std::fmt;
@@ -197,7 +197,7 @@ impl fmt::Display for Path<'_> {
 impl<'a, F: Fields> Lookup<'a, F> {
     /// Prepares for about `lookups` searches.
     pub(super) fn new(object: &'a F, lookups: usize) -> Self {
-        if object.len().saturating_mul(lookups) <= SEARCH_COST_MAX {
+        if object.iter().len().saturating_mul(lookups) <= SEARCH_COST_MAX {
             return Self::Search(object);
         }
         Self::Map(object.iter().map(|(name, value)| (name.as_str(), value)).collect())
@@ -210,6 +210,3 @@ impl<'a, F: Fields> Lookup<'a, F> {
         }
     }
 }
-
-/// Up to this many comparisons of names, searching beats building a map.
-const SEARCH_COST_MAX: usize = 1024;
