@@ -12,8 +12,10 @@ mod auth;
 mod awaited;
 mod backend;
 mod driver;
+mod embedded;
 mod gate;
 mod handshake;
+mod heap;
 mod hub;
 mod identity;
 mod inbox;
@@ -43,8 +45,9 @@ pub use audit::AuditOptions;
 pub use auth::{
     AuthFailure, Authenticator, FnAuthenticator, PermissionCheck, StaticTokens, TokenExpiry, Verdict,
 };
-pub use backend::{EmbeddedStore, PushSink, StoreBackend};
+pub use backend::{PushSink, StoreBackend};
 pub use driver::serve;
+pub use embedded::EmbeddedStore;
 pub use gate::Durability;
 pub use handshake::{AddressFilter, HandshakeConfig};
 pub use hub::Hub;

@@ -298,6 +298,12 @@ impl Store {
         true
     }
 
+    /// Tells whether [`Store::next_dirty`] or [`Store::take_ended`] may have something to give.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        self.views.has_news()
+    }
+
     /// Takes the subscriptions that the store has ended itself.
     #[must_use]
     pub fn take_ended(&mut self) -> Vec<(SubscriberId, EndReason)> {

@@ -32,6 +32,7 @@ mod queries;
 mod read;
 mod record;
 mod references;
+mod replaced;
 mod router;
 mod stats;
 mod store;

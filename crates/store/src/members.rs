@@ -3,6 +3,7 @@
 //! Most records of a bucket have the same members, so their names are kept once. A shape is found by comparing with
 //! the last few of the bucket; a record that fits none has one of its own.
 
+use crate::record::{UPDATED_AT, VERSION};
 use noex_json::{CompactString, Object, Value};
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -38,9 +39,19 @@ struct Shape {
     names: Box<[CompactString]>,
     /// Place of the key among them.
     key_at: Option<usize>,
+    /// Places of the version and of the time of the last change.
+    stamps_at: Option<[usize; 2]>,
 }
 
 impl Shape {
+    fn new(members: &Object, key_field: &str) -> Self {
+        Self {
+            names: members.iter().map(|(name, _)| name.clone()).collect(),
+            key_at: members.position(key_field),
+            stamps_at: members.position(VERSION).zip(members.position(UPDATED_AT)).map(Into::into),
+        }
+    }
+
     fn position(&self, name: &str) -> Option<usize> {
         self.names.iter().position(|other| other == name)
     }
@@ -53,17 +64,18 @@ impl Members {
         Self { shape, values: members.into_iter().map(|(_, value)| value).collect() }
     }
 
-    /// Makes a copy with other values. Gives the changes back if one of them is no member, or if there are so many
-    /// that searching for each would take long.
-    pub(crate) fn changed(&self, changes: Object) -> Result<Self, Object> {
+    /// Makes a copy with other values and these stamps: version and time of the change. Gives the changes back if one
+    /// of them is no member, or if there are so many that searching for each would take long.
+    pub(crate) fn changed(&self, changes: Object, stamps: [Value; 2]) -> Result<Self, Object> {
         if changes.len().saturating_mul(self.len()) > SEARCH_COST_MAX {
             return Err(changes);
         }
         let places: Option<SmallVec<[usize; 8]>> =
             changes.iter().map(|(name, _)| self.shape.position(name)).collect();
-        let Some(places) = places else { return Err(changes) };
+        let Some((places, stamps_at)) = places.zip(self.shape.stamps_at) else { return Err(changes) };
         let mut values = self.values.clone();
-        for (at, (_, value)) in places.into_iter().zip(changes) {
+        let changes = changes.into_iter().map(|(_, value)| value);
+        for (at, value) in places.into_iter().zip(changes).chain(stamps_at.into_iter().zip(stamps)) {
             if let Some(slot) = values.get_mut(at) {
                 *slot = value;
             }
@@ -168,10 +180,9 @@ impl Shapes {
         if let Some(known) = self.recent.iter().find(fits) {
             return Arc::clone(known);
         }
-        let names: Box<[CompactString]> = members.iter().map(|(name, _)| name.clone()).collect();
-        let rememberable = names.len() <= NAMES_MAX && names.iter().all(|name| name.len() <= NAME_BYTES_MAX);
-        let shape = Arc::new(Shape { key_at: members.position(&self.key_field), names });
-        if rememberable {
+        let shape = Arc::new(Shape::new(members, &self.key_field));
+        let names = &shape.names;
+        if names.len() <= NAMES_MAX && names.iter().all(|name| name.len() <= NAME_BYTES_MAX) {
             match self.recent.get_mut(self.oldest) {
                 Some(oldest) => *oldest = Arc::clone(&shape),
                 None => self.recent.push(Arc::clone(&shape)),
@@ -234,11 +245,14 @@ mod tests {
 
     #[test]
     fn changes_of_values_keep_the_shape() {
-        let members = Members::new(object(&["id", "a", "b"]), &mut Shapes::new("id"));
-        let changes = object(&["b", "a"]);
-        let changed = members.changed(changes).expect("all are members");
+        let stamps = || [7.0.into(), 9.0.into()];
+        let members = Members::new(object(&["id", "a", UPDATED_AT, "b", VERSION]), &mut Shapes::new("id"));
+        let changed = members.changed(object(&["b", "a"]), stamps()).expect("all are members");
         assert!(shared(&members, &changed));
-        assert_eq!((changed.get("a"), changed.get("b")), (Some(&1.0.into()), Some(&0.0.into())));
-        assert!(members.changed(object(&["b", "c"])).is_err());
+        let values = ["id", "a", UPDATED_AT, "b", VERSION].map(|name| changed.get(name)?.as_number());
+        assert_eq!(values, [0.0, 1.0, 9.0, 0.0, 7.0].map(Some));
+        assert!(members.changed(object(&["b", "c"]), stamps()).is_err());
+        let unstamped = Members::new(object(&["id", "a", VERSION]), &mut Shapes::new("id"));
+        assert!(unstamped.changed(object(&["a"]), stamps()).is_err());
     }
 }

@@ -68,13 +68,15 @@ impl Record {
     }
 
     /// Makes the next version: `changes` replace members or are added, the metadata follows.
-    pub(crate) fn next(&self, mut changes: Object, now_ms: u64, shapes: &mut Shapes) -> Arc<Self> {
+    pub(crate) fn next(&self, changes: Object, now_ms: u64, shapes: &mut Shapes) -> Arc<Self> {
         let version = self.version.saturating_add(1);
-        changes.set(VERSION, number(version));
-        changes.set(UPDATED_AT, number(now_ms));
-        let members = self.members.changed(changes).unwrap_or_else(|changes| {
+        let stamps = || [number(version), number(now_ms)];
+        let members = self.members.changed(changes, stamps()).unwrap_or_else(|changes| {
             let mut members = self.members.to_object();
             members.merge(changes);
+            for (name, stamp) in [VERSION, UPDATED_AT].into_iter().zip(stamps()) {
+                members.set(name, stamp);
+            }
             Members::new(members, shapes)
         });
         Self::new(members, version, self.order.clone())

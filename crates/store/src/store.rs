@@ -189,6 +189,8 @@ pub struct Store {
     commits: Vec<Commit>,
     /// What is owed to the journal.
     pub(crate) log: Log,
+    /// What commits have replaced, if the owner wants to free it.
+    pub(crate) replaced: Option<Vec<Change>>,
     /// What an earlier run left and nobody has defined again yet.
     pub(crate) dormant: Sleepers,
     /// Nothing expires for the time being.
@@ -225,6 +227,7 @@ impl Store {
             keep_commits: false,
             commits: Vec::new(),
             log: Log::new(hashing(seed)),
+            replaced: None,
             dormant: Sleepers::default(),
             suspended: false,
             warnings: VecDeque::new(),
@@ -234,7 +237,10 @@ impl Store {
 
     /// Takes note of the time and removes what has expired.
     pub(crate) fn advance(&mut self, now_ms: u64) {
-        self.now_ms = self.now_ms.max(now_ms);
+        // Not written needlessly, nor anything else that every call comes across: the next user may be another processor.
+        if now_ms > self.now_ms {
+            self.now_ms = now_ms;
+        }
         if self.options.ttl_check_interval_ms > 0 && !self.suspended {
             self.sweep();
         }
@@ -282,6 +288,8 @@ impl Store {
         self.views.commit(self.lsn, &changes);
         if self.keep_commits {
             self.commits.push(Commit { lsn: self.lsn, time_ms: self.now_ms, changes });
+        } else {
+            self.discard(changes);
         }
     }
 

@@ -381,6 +381,11 @@ impl Views {
         self.routers.get(bucket).map(|router| router.members.iter().copied().collect()).unwrap_or_default()
     }
 
+    /// Tells whether a view may be dirty or a subscription has ended.
+    pub(crate) fn has_news(&self) -> bool {
+        !self.dirty.is_empty() || !self.ended.is_empty()
+    }
+
     /// Takes the list of subscriptions that have ended.
     pub(crate) fn take_ended(&mut self) -> Vec<(SubscriberId, EndReason)> {
         std::mem::take(&mut self.ended)
