@@ -23,17 +23,12 @@ pub use noex_host::{
     procedures_engine as procedures, rules_engine as rules, store,
 };
 
-use async_std::{
-    io::{Read, Write},
-    net::{TcpListener, TcpStream},
-};
-use noex_async_io_timer::AsyncIoTimer;
+use async_std::net::ToSocketAddrs;
+use noex_async_io::{AsyncIoTimer, Listener, Socket};
 use std::{
     future::Future,
     io,
-    net::{IpAddr, Shutdown},
-    pin::Pin,
-    task::{Context, Poll},
+    net::{IpAddr, SocketAddr},
 };
 
 /// A running server on async-std's own threads. See [`noex_host::Server`] for its methods.
@@ -43,54 +38,27 @@ pub type Server = noex_host::Server<AsyncStd>;
 #[derive(Debug)]
 pub struct AsyncStd;
 
-/// A TCP stream whose closing ends the sending direction, as peers that wait for the end expect. async-std's own only
-/// flushes.
-#[derive(Debug)]
-pub struct Stream(TcpStream);
-
-impl Read for Stream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
-    }
-}
-
-impl Write for Stream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_close(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.0.shutdown(Shutdown::Write))
-    }
-}
-
 impl noex_host::Runtime for AsyncStd {
-    type Stream = Stream;
-    type Listener = TcpListener;
+    type Stream = Socket;
+    type Listener = Listener;
     type Timer = AsyncIoTimer;
 
     fn start(_threads: usize) -> io::Result<Self> {
         Ok(Self)
     }
 
-    async fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
+    async fn listen(host: &str, port: u16) -> io::Result<Listener> {
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        TcpListener::bind((host, port)).await
+        let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs().await?.collect();
+        Listener::bind(&addresses)
     }
 
-    fn local_port(listener: &TcpListener) -> io::Result<u16> {
-        listener.local_addr().map(|address| address.port())
+    fn local_port(listener: &Listener) -> io::Result<u16> {
+        listener.port()
     }
 
-    async fn accept(listener: &TcpListener) -> io::Result<(Stream, IpAddr)> {
-        let (stream, address) = listener.accept().await?;
-        // Answers are flushed once per turn; waiting for more would only delay them. Without it all still works.
-        let _ = stream.set_nodelay(true);
-        Ok((Stream(stream), address.ip()))
+    async fn accept(listener: &Listener) -> io::Result<(Socket, IpAddr)> {
+        listener.accept().await
     }
 
     fn timer() -> AsyncIoTimer {

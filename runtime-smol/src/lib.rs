@@ -38,12 +38,8 @@ pub use noex_host::{
 };
 pub use smol::block_on;
 
-use noex_async_io_timer::AsyncIoTimer;
-use smol::{
-    Executor, channel, future,
-    lock::Mutex,
-    net::{TcpListener, TcpStream, resolve},
-};
+use noex_async_io::{AsyncIoTimer, Listener, Socket};
+use smol::{Executor, channel, future, lock::Mutex, net::resolve};
 use std::{
     convert::Infallible,
     future::Future,
@@ -127,8 +123,8 @@ async fn run(executor: &Executor<'static>) -> Infallible {
 }
 
 impl noex_host::Runtime for Smol {
-    type Stream = TcpStream;
-    type Listener = TcpListener;
+    type Stream = Socket;
+    type Listener = Listener;
     type Timer = AsyncIoTimer;
 
     fn start(threads: usize) -> io::Result<Self> {
@@ -151,20 +147,17 @@ impl noex_host::Runtime for Smol {
         Ok(Self { executor, ending, threads: Mutex::new(threads) })
     }
 
-    async fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
+    async fn listen(host: &str, port: u16) -> io::Result<Listener> {
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        TcpListener::bind(&resolve((host, port)).await?[..]).await
+        Listener::bind(&resolve((host, port)).await?)
     }
 
-    fn local_port(listener: &TcpListener) -> io::Result<u16> {
-        listener.local_addr().map(|address| address.port())
+    fn local_port(listener: &Listener) -> io::Result<u16> {
+        listener.port()
     }
 
-    async fn accept(listener: &TcpListener) -> io::Result<(TcpStream, IpAddr)> {
-        let (stream, address) = listener.accept().await?;
-        // Answers are flushed once per turn; waiting for more would only delay them. Without it all still works.
-        let _ = stream.set_nodelay(true);
-        Ok((stream, address.ip()))
+    async fn accept(listener: &Listener) -> io::Result<(Socket, IpAddr)> {
+        listener.accept().await
     }
 
     fn timer() -> AsyncIoTimer {

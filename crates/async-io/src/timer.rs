@@ -1,6 +1,5 @@
-//! The clocks, and one alarm on async-io's reactor, which smol and async-std have in common.
+//! The clocks and one alarm.
 
-#![forbid(unsafe_code)]
 #![expect(clippy::disallowed_methods, reason = "this is the edge that reads the clocks")]
 
 use noex_host::{Instant, Now, Timer};
