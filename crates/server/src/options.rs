@@ -45,7 +45,7 @@ pub(crate) fn of(config: &Config) -> Options {
         connections_per_address_max: config.max_connections_per_ip.map(|max| size(u64::from(max))),
         authenticator: tokens.map(|tokens| Arc::new(tokens) as _),
         identity: match &config.auth {
-            AuthConfig::BuiltIn(auth) => Some(identity(auth)),
+            AuthConfig::BuiltIn(auth) => Some(IdentityOptions::new(accounts_settings(auth))),
             AuthConfig::None | AuthConfig::Token(_) => None,
         },
         revocation_ttl: Duration::from_millis(config.revocation.unwrap_or_default().blacklist_ttl_ms),
@@ -101,16 +101,17 @@ fn connection(config: &Config, auth: AuthMode) -> core::Config {
     }
 }
 
-fn identity(auth: &BuiltInAuth) -> IdentityOptions {
+/// What a config file demands of built-in accounts.
+pub(crate) fn accounts_settings(auth: &BuiltInAuth) -> Settings {
     let attempts = auth.login_rate_limit;
-    IdentityOptions::new(Settings {
+    Settings {
         session_ttl_ms: auth.session_ttl_ms,
         password_min_length: size(u64::from(auth.password_min_length)),
         max_sessions_per_user: size(auth.max_sessions_per_user),
         max_login_attempts: u32::try_from(attempts.max_attempts).unwrap_or(u32::MAX),
         login_window_ms: attempts.window_ms,
         ..Settings::new(auth.admin_secret.expose())
-    })
+    }
 }
 
 fn audit(audit: &AuditConfig) -> AuditOptions {

@@ -218,6 +218,34 @@ fn mistakes_are_told_and_change_nothing() {
 }
 
 #[test]
+fn a_config_file_says_how_long_a_password_must_be() {
+    let folder = tempfile::tempdir().expect("folder");
+    let at = folder.path();
+    let config = |name: &str, auth: Value| {
+        fs::write(at.join(name), json!({"auth": auth}).to_string()).expect("written");
+    };
+    config("long.json", json!({"builtIn": true, "adminSecret": SECRET, "passwordMinLength": 12}));
+    // The rest may be said by options of the server.
+    config("short.json", json!({"passwordMinLength": 3}));
+    config("wrong.json", json!({"builtIn": true, "passwordMinLength": 0}));
+    let run = |command: &str, config: &str, password: &str| {
+        user(at, &[command, "--db", "noex.db", "--username", "ann", "--config", config], password)
+    };
+    let twelve = "Password must be at least 12 characters";
+    assert_eq!(run("create", "long.json", "correct hor\n"), refused(twelve));
+    assert_eq!(run("create", "short.json", "abc\n"), done("User \"ann\" created with role \"admin\""));
+    assert_eq!(run("reset-password", "long.json", "correct hor\n"), refused(twelve));
+    assert_eq!(
+        run("reset-password", "long.json", "correct hors\n"),
+        done("Password of user \"ann\" set; sessions ended")
+    );
+    let (code, _, error) = run("create", "wrong.json", "password\n");
+    assert!(code == Some(1) && error.contains("Error: Invalid auth.passwordMinLength: 0"), "{error}");
+    let (code, _, error) = run("create", "missing.json", "password\n");
+    assert!(code == Some(1) && error.contains("missing.json"), "{error}");
+}
+
+#[test]
 fn accounts_survive_the_death_of_the_process() {
     let folder = tempfile::tempdir().expect("folder");
     let at = folder.path();

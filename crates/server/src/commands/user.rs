@@ -2,8 +2,9 @@
 
 use super::{Outcome, required};
 use crate::runtime::{OfflineAccounts, Persistence, accounts::Settings, core::NewUser, store::Journal};
-use crate::storage::FILE_NAME;
+use crate::{options::accounts_settings, storage::FILE_NAME};
 use clap::{Arg, ArgGroup, ArgMatches, Command, value_parser};
+use noex_config::{AuthConfig, Cli, LoadError, Secret, load};
 use noex_sqlite::{Options, SqliteJournal};
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -24,6 +25,7 @@ pub(super) fn command() -> Command {
         .about("Creates a user, and the database if it is missing")
         .arg(username())
         .arg(password_file())
+        .arg(config())
         .arg(
             Arg::new("role")
                 .long("role")
@@ -34,7 +36,8 @@ pub(super) fn command() -> Command {
     let reset = Command::new("reset-password")
         .about("Sets the password of a user; his sessions end")
         .arg(username())
-        .arg(password_file());
+        .arg(password_file())
+        .arg(config());
     let list = Command::new("list").about("Lists the users: name, roles, state");
     Command::new(NAME)
         .about("Looks after the accounts of a server that is stopped")
@@ -69,20 +72,29 @@ fn password_file() -> Arg {
         .value_parser(value_parser!(OsString))
 }
 
+fn config() -> Arg {
+    let help = "The server's config file, for what it demands of a password; without it that is 8 characters";
+    Arg::new("config").long("config").value_name("FILE").help(help).value_parser(value_parser!(OsString))
+}
+
 /// Runs the command.
 pub(super) fn run(options: &ArgMatches) -> Outcome {
-    let outcome = match options.subcommand() {
+    match options.subcommand() {
         Some(("create", options)) => create(options),
         Some(("reset-password", options)) => reset_password(options),
         Some(("list", options)) => list(options),
-        other => Err(format!("unknown command {other:?}")),
-    };
-    outcome.map_err(|problem| vec![problem])
+        other => Err(one(format!("unknown command {other:?}"))),
+    }
 }
 
-fn create(options: &ArgMatches) -> Result<String, String> {
+fn one(problem: String) -> Vec<String> {
+    vec![problem]
+}
+
+fn create(options: &ArgMatches) -> Outcome {
     let (name, role) = (text(options, "username"), text(options, "role"));
-    let password = password(options)?;
+    let settings = settings(options)?;
+    let password = password(options).map_err(one)?;
     let user = NewUser {
         username: name.to_owned(),
         password,
@@ -92,27 +104,30 @@ fn create(options: &ArgMatches) -> Result<String, String> {
         metadata: None,
     };
     if let Some(dir) = options.get_one::<OsString>("data-dir").map(Path::new) {
-        fs::create_dir_all(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+        fs::create_dir_all(dir).map_err(|error| one(format!("{}: {error}", dir.display())))?;
     }
-    with_accounts(options, |accounts, now_ms| {
+    let created = with_accounts(options, settings, |accounts, now_ms| {
         accounts.create_user(now_ms, user, role).map_err(|refusal| refusal.message.into_owned())?;
         Ok(format!("User \"{name}\" created with role \"{role}\""))
-    })
+    });
+    created.map_err(one)
 }
 
-fn reset_password(options: &ArgMatches) -> Result<String, String> {
+fn reset_password(options: &ArgMatches) -> Outcome {
     let name = text(options, "username");
-    must_exist(options)?;
-    let password = password(options)?;
-    with_accounts(options, |accounts, now_ms| {
+    must_exist(options).map_err(one)?;
+    let settings = settings(options)?;
+    let password = password(options).map_err(one)?;
+    let reset = with_accounts(options, settings, |accounts, now_ms| {
         accounts.reset_password(now_ms, name, &password).map_err(|refusal| refusal.message.into_owned())?;
         Ok(format!("Password of user \"{name}\" set; sessions ended"))
-    })
+    });
+    reset.map_err(one)
 }
 
-fn list(options: &ArgMatches) -> Result<String, String> {
-    must_exist(options)?;
-    with_accounts(options, |accounts, _| {
+fn list(options: &ArgMatches) -> Outcome {
+    must_exist(options).map_err(one)?;
+    let listed = with_accounts(options, Settings::new(""), |accounts, _| {
         let lines = accounts.users().into_iter().map(|user| {
             let state = if user.enabled { "enabled" } else { "disabled" };
             let roles = if user.roles.is_empty() { "-".to_owned() } else { user.roles.join(",") };
@@ -120,7 +135,27 @@ fn list(options: &ArgMatches) -> Result<String, String> {
         });
         let lines: Vec<String> = lines.collect();
         Ok(if lines.is_empty() { "No users".to_owned() } else { lines.join("\n") })
-    })
+    });
+    listed.map_err(one)
+}
+
+/// What the server demands of accounts: as its config file says, else the defaults.
+fn settings(options: &ArgMatches) -> Result<Settings, Vec<String>> {
+    // Nobody logs in here, so there is no secret to know. Accounts may be switched on by the server's command line.
+    let unused = "the secret of nobody";
+    let Some(path) = options.get_one::<OsString>("config") else { return Ok(Settings::new(unused)) };
+    let secret = Some(Secret::new(unused));
+    let cli = Cli { config: Some(path.into()), auth: true, admin_secret: secret, ..Cli::default() };
+    let loaded = load(&cli).map_err(|error| match error {
+        LoadError::File(text) => one(text),
+        LoadError::Invalid { problems, .. } => problems,
+    })?;
+    match &loaded.config.auth {
+        AuthConfig::BuiltIn(auth) => Ok(accounts_settings(auth)),
+        AuthConfig::None | AuthConfig::Token(_) => {
+            Err(one(format!("{}: the server has no built-in accounts", Path::new(path).display())))
+        }
+    }
 }
 
 fn text<'m>(options: &'m ArgMatches, name: &str) -> &'m str {
@@ -145,6 +180,7 @@ fn must_exist(options: &ArgMatches) -> Result<(), String> {
 /// Owns the database while something is done.
 fn with_accounts<T>(
     options: &ArgMatches,
+    settings: Settings,
     work: impl FnOnce(&OfflineAccounts, u64) -> Result<T, String>,
 ) -> Result<T, String> {
     let path = place(options);
@@ -152,7 +188,7 @@ fn with_accounts<T>(
         noex_sqlite::open(&path, &Options::default()).map_err(|error| error.to_string())?;
     let journal = Arc::new(journal);
     let persistence = Persistence::new(Arc::clone(&journal) as Arc<dyn Journal>, Box::new(image));
-    let done = work_on(&path, &persistence, work);
+    let done = work_on(&path, &persistence, settings, work);
     let closed = close(&journal).map_err(|error| format!("{}: {error}", path.display()));
     done.and_then(|done| closed.map(|()| done))
 }
@@ -160,11 +196,11 @@ fn with_accounts<T>(
 fn work_on<T>(
     path: &Path,
     persistence: &Persistence,
+    settings: Settings,
     work: impl FnOnce(&OfflineAccounts, u64) -> Result<T, String>,
 ) -> Result<T, String> {
     let now_ms = now_ms()?;
-    // Nobody logs in here, so there is no secret to know.
-    let accounts = OfflineAccounts::open(persistence, Settings::new(""), now_ms)
+    let accounts = OfflineAccounts::open(persistence, settings, now_ms)
         .map_err(|error| format!("{}: {error}", path.display()))?;
     work(&accounts, now_ms)
 }
