@@ -1,78 +1,26 @@
 //! Accounts that are kept: across the death of the process, and by commands on a stopped server's data.
 
+mod common;
+
+use common::{Client, Server};
 use serde_json::{Value, json};
 use std::{
     fs,
-    io::{BufRead, BufReader, Write},
-    net::TcpStream,
+    io::Write,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
-use tungstenite::{Message, WebSocket, client::client};
 
 const SECRET: &str = "a-long-administrators-secret";
-
-struct Server {
-    child: Child,
-    port: u16,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // As suddenly as it can end.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// Starts a server with accounts in a folder.
 fn start(folder: &Path) -> Server {
     let config = json!({
-        "host": "127.0.0.1", "port": 0, "persistence": "sqlite", "db": "noex.db",
+        "persistence": "sqlite", "db": "noex.db",
         "auth": {"builtIn": true, "adminSecret": SECRET}, "audit": {},
         "buckets": {"items": {"key": "id", "schema": {"id": {"type": "string"}}}},
     });
-    fs::write(folder.join("config.json"), config.to_string()).expect("written");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_noex-server"))
-        .args(["--ready-line", "--log-level", "error", "--config", "config.json"])
-        .current_dir(folder)
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("started");
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
-    let port = line.trim().strip_prefix("READY ").and_then(|port| port.parse().ok()).expect("ready");
-    Server { child, port }
-}
-
-struct Client(WebSocket<TcpStream>);
-
-impl Client {
-    fn connect(server: &Server) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", server.port)).expect("connected");
-        let (socket, _) = client(format!("ws://127.0.0.1:{}/", server.port), stream).expect("a WebSocket");
-        let mut client = Self(socket);
-        assert_eq!(client.read()["type"], "welcome");
-        client
-    }
-
-    fn read(&mut self) -> Value {
-        let message = self.0.read().expect("a message");
-        serde_json::from_str(message.to_text().expect("text")).expect("JSON")
-    }
-
-    fn ask(&mut self, kind: &str, mut fields: Value) -> Value {
-        fields["id"] = json!(1);
-        fields["type"] = json!(kind);
-        self.0.send(Message::text(fields.to_string())).expect("sent");
-        self.read()
-    }
-
-    fn ok(&mut self, kind: &str, fields: Value) -> Value {
-        let answer = self.ask(kind, fields);
-        assert_eq!(answer["type"], "result", "{kind}: {answer}");
-        answer["data"].clone()
-    }
+    Server::start(folder, &config)
 }
 
 fn login(server: &Server, name: &str, password: &str) -> Value {
