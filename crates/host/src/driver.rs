@@ -3,43 +3,30 @@
 //! A turn reads what the socket holds, up to a limit, executes the effects, and flushes once. No turn blocks; after
 //! a few turns other tasks get theirs.
 
+mod effects;
+mod opening;
+mod reading;
+
 use crate::{
-    AuthFailure, Hub, Timer, Verdict,
+    Hub, Timer,
     awaited::{Awaited, Known},
-    handshake::{self, Acceptance, Decision, Response},
-    identity::Progress,
     inbox::{Events, Pending as Mail},
-    registry::Entry,
-    transport::{BATCH_MAX, Incoming, Transport, poll_discard},
+    transport::Transport,
     waiting::WaitingList,
 };
-use futures::{
-    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt,
-    future::{Either, poll_fn, select},
-    ready,
-};
+use futures::{AsyncRead, AsyncWrite, future::poll_fn, ready};
 use indexmap::IndexMap;
-use noex_core::{
-    AuthToken, Body, CloseReason, Connection, Denied, Effect, Frame, IdentityToken, Instant, Message, Now,
-    OpToken, Parsed, Peer, Refusal, Session, SessionChange, SubId,
-};
-use smallvec::SmallVec;
+use noex_core::{CloseReason, Connection, Frame, Instant, Now, Peer, SubId};
+use opening::{Member, Place, admit, before, open};
 use std::{
     future::Future,
     net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::{Pin, pin},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
-/// Time for a complete upgrade request and its answer.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Messages handled before the answers are flushed.
-const MESSAGES_PER_TURN_MAX: usize = 128;
-/// Longest text that is read before its turn: it may have to be read again if the connection wants no more before that.
-const READ_AHEAD_BYTES_MAX: usize = 1024;
 /// Turns before other tasks get a chance.
 const TURNS_MAX: usize = 4;
 
@@ -54,116 +41,6 @@ where
         let reason = (&mut *drive).await;
         tracing::debug!(?reason, "connection closed");
         drive.farewell(reason).await;
-    }
-}
-
-/// Does the handshake; `None` = the stream is refused or gone.
-async fn open<S, T>(
-    hub: Arc<Hub>,
-    mut stream: S,
-    peer: Option<IpAddr>,
-    mut timer: T,
-) -> Option<Box<Drive<S, T>>>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-    T: Timer,
-{
-    let mut received = Vec::new();
-    let deadline = timer.now().mono + HANDSHAKE_TIMEOUT;
-    let judged = before(&mut timer, deadline, handshake(&hub, &mut stream, peer, &mut received)).await;
-    let refusal = match judged.unwrap_or(Err(Some(Response::TIMEOUT))) {
-        Err(refusal) => refusal,
-        Ok(acceptance) if hub.registry.reserve(hub.options.connections_max) => {
-            let place = Place(Arc::clone(&hub));
-            received.drain(..acceptance.head_len.min(received.len()));
-            let peer = acceptance
-                .forwarded_for
-                .or_else(|| peer.map(|ip| ip.to_string()))
-                .unwrap_or_else(|| "unknown".to_owned());
-            let answer = stream.write_all(acceptance.response.as_bytes());
-            before(&mut timer, deadline, answer).await?.ok()?;
-            let transport = Transport::new(stream, received, hub.options.payload_bytes_max).await;
-            return Some(Box::new(Drive::new(hub, place, transport, peer, timer)));
-        }
-        Ok(_) => Some(Response::FULL),
-    };
-    let response = refusal?;
-    let deadline = timer.now().mono + hub.connection_config.close_timeout;
-    let farewell = async {
-        if stream.write_all(&response.to_bytes()).await.is_ok() && stream.close().await.is_ok() {
-            // Until the peer has seen the answer: unread data at a close would reset the connection.
-            poll_fn(|cx| poll_discard(&mut stream, cx)).await;
-        }
-    };
-    before(&mut timer, deadline, farewell).await;
-    None
-}
-
-/// A reserved place among the server's connections.
-struct Place(Arc<Hub>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.registry.unreserve();
-    }
-}
-
-/// Runs a future until it ends or a deadline passes.
-async fn before<T: Timer, F: Future>(timer: &mut T, deadline: Instant, work: F) -> Option<F::Output> {
-    timer.arm(Some(deadline));
-    let work = pin!(work);
-    let outcome = match select(work, poll_fn(|cx| timer.poll_expired(cx))).await {
-        Either::Left((output, _)) => Some(output),
-        Either::Right(_) => None,
-    };
-    timer.arm(None);
-    outcome
-}
-
-/// Reads and judges the upgrade request. `Err(None)`: the peer has gone.
-async fn handshake<S: AsyncRead + Unpin>(
-    hub: &Hub,
-    stream: &mut S,
-    peer: Option<IpAddr>,
-    received: &mut Vec<u8>,
-) -> Result<Acceptance, Option<Response>> {
-    let mut chunk = [0; 2048];
-    loop {
-        match stream.read(&mut chunk).await {
-            Ok(0) | Err(_) => return Err(None),
-            Ok(n) => received.extend_from_slice(chunk.get(..n).unwrap_or_default()),
-        }
-        match handshake::judge(&hub.options.handshake, received, peer) {
-            Decision::ReadMore => {}
-            Decision::Refuse(response) => return Err(Some(response)),
-            Decision::Accept(acceptance) => return Ok(acceptance),
-        }
-    }
-}
-
-/// Enters a connection into the registry.
-fn admit(hub: &Arc<Hub>, address: &str, now: Now) -> Result<Member, CloseReason> {
-    if hub.is_stopping() {
-        return Err(CloseReason::ServerShuttingDown);
-    }
-    let entry = hub
-        .registry
-        .admit(address, now.unix_ms, hub.options.connections_per_address_max)
-        .map_err(|_| CloseReason::TooManyConnections)?;
-    let member = Member { hub: Arc::clone(hub), entry };
-    // Again: a stop that began meanwhile may have listed the connections before this one was among them.
-    if hub.is_stopping() { Err(CloseReason::ServerShuttingDown) } else { Ok(member) }
-}
-
-/// Membership in the registry, for as long as the TCP connection lives.
-pub(crate) struct Member {
-    hub: Arc<Hub>,
-    pub(crate) entry: Arc<Entry>,
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        self.hub.registry.remove(&self.entry);
     }
 }
 
@@ -357,85 +234,6 @@ where
         true
     }
 
-    /// Reads messages up to the limit; tells whether there were some, and whether the socket has no more.
-    fn read(&mut self, cx: &mut Context<'_>, now: Now) -> (bool, bool) {
-        self.transport.begin_turn();
-        let mut count = 0;
-        while count < MESSAGES_PER_TURN_MAX && self.connection.wants_read() {
-            let (batch, drained) = self.transport.poll_batch(cx);
-            let handled = self.handle_batch(now, &batch);
-            count += handled;
-            let all = handled == batch.len();
-            self.transport.unread(batch.into_iter().skip(handled));
-            if drained && all {
-                return (count > 0, true);
-            }
-        }
-        (count > 0, false)
-    }
-
-    /// Handles messages until the connection wants no more; gives their number. What they need of the store is fetched
-    /// before the first of them is handled.
-    fn handle_batch(&mut self, now: Now, batch: &[Incoming]) -> usize {
-        // Nobody listens while the connection is being closed.
-        let ahead = if self.transport.is_closing() { 0 } else { batch.len() };
-        let texts = batch.iter().take(ahead).map_while(|incoming| {
-            let Incoming::Text(text) = incoming else { return None };
-            (text.len() <= READ_AHEAD_BYTES_MAX).then(|| self.connection.parse(text.as_str()))
-        });
-        let texts: SmallVec<[Parsed<'_>; BATCH_MAX]> = texts.collect();
-        self.prefetch(&texts);
-        for at in 0..batch.len() {
-            if !self.connection.wants_read() {
-                return at;
-            }
-            // A message that was sent after the revocation must not be executed; nor by rights that have ended.
-            if self.may_be_overtaken() {
-                self.take_mail(now);
-            }
-            match (texts.get(at), batch.get(at)) {
-                (Some(text), _) => self.connection.handle_parsed(now, &*self.hub, text),
-                (None, Some(incoming)) => self.handle(now, incoming),
-                (None, None) => {}
-            }
-            // At once, so that the next message is judged by what this one did.
-            self.execute_effects(now);
-            self.queue_frames();
-        }
-        batch.len()
-    }
-
-    /// Has the store fetch the records that messages ask for, so that the waits for memory overlap. Not for strangers, who
-    /// could tell by the time that it takes what there is.
-    fn prefetch(&self, texts: &[Parsed<'_>]) {
-        if texts.len() > 1
-            && (self.connection.session().is_some() || !self.hub.connection_config.requires_auth())
-        {
-            let records: SmallVec<[_; BATCH_MAX]> = texts.iter().filter_map(Parsed::sought_record).collect();
-            if records.len() > 1 {
-                self.hub.store.prefetch(&records);
-            }
-        }
-    }
-
-    /// Handles what has not been read ahead.
-    fn handle(&mut self, now: Now, incoming: &Incoming) {
-        let message = match incoming {
-            Incoming::Text(text) => Message::Text(text.as_str()),
-            Incoming::Binary => Message::Binary,
-            Incoming::Close(close) => {
-                Message::Close(close.as_ref().map(|(code, reason)| (*code, reason.as_str())))
-            }
-            // Its answer is in the buffer and counts like any other.
-            Incoming::Control => return self.connection.handle_buffered(now, self.transport.buffered()),
-            Incoming::TooLarge => Message::TooLarge,
-            Incoming::InvalidUtf8 => Message::InvalidUtf8,
-            Incoming::Malformed => Message::Malformed,
-            Incoming::End => return self.connection.handle_eof(now, &*self.hub),
-        };
-        self.connection.handle_message(now, &*self.hub, message);
-    }
-
     /// Lets the engines deliver what this turn changed, to this connection among others. True if there is more to do.
     fn deliver(&mut self, now: Now) -> bool {
         if !std::mem::take(&mut self.executed) {
@@ -544,153 +342,5 @@ impl<S, T: Timer> Drive<S, T> {
                 self.connection.drop_events(subscription, dropped);
             }
         }
-    }
-
-    fn execute_effects(&mut self, now: Now) {
-        while let Some(effect) = self.connection.poll_effect() {
-            self.execute(now, effect);
-        }
-    }
-
-    fn execute(&mut self, now: Now, effect: Effect) {
-        match effect {
-            Effect::Store { token, call } => {
-                self.executed = true;
-                self.call_store(now, token, call);
-            }
-            Effect::Authenticate { token, credential } => {
-                let member = self.member.as_ref();
-                let by_token = member.and_then(|own| self.hub.login_with_token(now, &own.entry, &credential));
-                match by_token {
-                    Some(verdict) => self.connection.reply_auth(now, &*self.hub, token, verdict),
-                    None => self.authenticate(now, token, &credential),
-                }
-            }
-            Effect::Identity { token, call } => {
-                self.executed = true;
-                let session = self.connection.session().cloned();
-                let progress = self
-                    .member
-                    .as_ref()
-                    .map(|member| self.hub.call_identity(now, &member.entry, session.as_deref(), call));
-                self.take_progress(now, token, progress);
-            }
-            Effect::Server { token, call } => {
-                let answer = self.hub.answer(now, self.connection.session().map(|own| &**own), call);
-                self.connection.reply(now, &*self.hub, token, answer);
-            }
-            Effect::Audit { token, query } => {
-                let answer = self.hub.audit_entries(&query).map(Body::Owned).ok_or_else(Refusal::internal);
-                self.connection.reply(now, &*self.hub, token, answer);
-            }
-            Effect::Record(record) => {
-                if let Some(member) = &self.member {
-                    self.hub.record(now, &member.entry, record);
-                }
-            }
-            Effect::Subscribe { token, subscription, source } => {
-                self.executed = true;
-                self.call_subscribe(now, token, subscription, source);
-            }
-            Effect::Unsubscribe { subscription } => {
-                self.forget_source(subscription);
-                self.hub.unsubscribe(subscription);
-                self.note_subscriptions();
-            }
-            Effect::SessionChanged(session) => {
-                if let Some(member) = &self.member {
-                    member.entry.set_session(session);
-                }
-            }
-            Effect::Closed(reason) => self.closed = Some(reason),
-            Effect::Rules { token, call } => {
-                self.executed = true;
-                self.call_rules(now, token, call);
-            }
-            Effect::Procedures { token, call, session } => {
-                self.executed = true;
-                self.call_procedures(now, token, session.as_deref(), call);
-            }
-            // The enum may grow; an effect that is not known here cannot be answered.
-            other => tracing::error!(?other, "effect without an executor"),
-        }
-    }
-
-    /// Answers a call; what it caused is told before its result.
-    pub(crate) fn reply_behind_events(&mut self, now: Now, token: OpToken, outcome: Result<Body, Refusal>) {
-        let mail = self.member.as_ref().map(|member| member.entry.inbox.take_events()).unwrap_or_default();
-        self.heed(now, &mail);
-        self.push_events(mail.events);
-        self.connection.reply(now, &*self.hub, token, outcome);
-    }
-
-    /// Ends at once what a request ended: the next request of this connection finds the places free.
-    pub(crate) fn end_subscriptions(&mut self, now: Now) {
-        let _ = self.hub.flush(now);
-        let ended = self.member.as_ref().map(|member| member.entry.inbox.take_ended());
-        for (subscription, reason) in ended.unwrap_or_default() {
-            self.connection.end_subscription(&*self.hub, subscription, reason);
-        }
-    }
-
-    pub(crate) fn note_subscriptions(&self) {
-        if let Some(member) = &self.member {
-            member.entry.set_subscriptions(self.connection.subscription_counts());
-        }
-    }
-
-    fn authenticate(&mut self, now: Now, token: AuthToken, credential: &str) {
-        let hub = Arc::clone(&self.hub);
-        match hub.authenticator().map(|auth| auth.authenticate(credential, now.unix_ms)) {
-            None => self.reply_login(now, token, Ok(None)),
-            Some(Verdict::Ready(answer)) => self.reply_login(now, token, answer),
-            Some(Verdict::Later(answer)) => {
-                let until = now.mono + hub.options.authenticator_timeout;
-                self.awaited = Some(Awaited::Login { token, answer, until });
-            }
-        }
-    }
-
-    /// Answers a call of the identity, or has it wait.
-    fn take_progress(&mut self, now: Now, token: IdentityToken, progress: Option<Progress>) {
-        let hub = Arc::clone(&self.hub);
-        match progress {
-            Some(Progress::Working(working)) => self.awaited = Some(Awaited::Identity { token, working }),
-            Some(Progress::Done(outcome, change, ticket)) => {
-                self.answer_identity_once_kept(now, token, outcome, change, ticket);
-            }
-            None => {
-                let outcome = Err(Refusal::internal());
-                self.connection.reply_identity(now, &*hub, token, outcome, SessionChange::Keep);
-            }
-        }
-    }
-
-    /// Takes the present roles into the session and ends what they do not permit.
-    fn recheck(&mut self) {
-        let user = self.connection.session().map(|session| session.user_id.clone());
-        if let Some((user, roles)) = user.and_then(|user| self.hub.roles_of(&user).map(|roles| (user, roles)))
-        {
-            self.connection.update_roles(&*self.hub, &user, &roles);
-        }
-    }
-
-    fn reply_login(&mut self, now: Now, token: AuthToken, answer: Result<Option<Session>, AuthFailure>) {
-        let verdict = match answer {
-            // One that has expired is refused as such, revoked or not.
-            Ok(Some(session)) if session.is_expired(now.unix_ms) => Ok(session),
-            Ok(Some(session)) => match &self.member {
-                Some(member) if !self.hub.admit_session(now, &member.entry, &session) => {
-                    Err(Denied::Revoked { user_id: session.user_id })
-                }
-                _ => Ok(session),
-            },
-            Ok(None) => Err(Denied::Invalid),
-            Err(failure) => {
-                tracing::error!("authenticator failed: {failure}");
-                Err(Denied::Other(Refusal::internal()))
-            }
-        };
-        self.connection.reply_auth(now, &*self.hub, token, verdict);
     }
 }
