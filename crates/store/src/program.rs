@@ -2,9 +2,10 @@
 
 use crate::error::StoreError;
 use crate::filter::Filter;
+use crate::operation::{Operation, OperationResult};
 use crate::read::{Answer, PreparedRead, ReadRequest};
 use crate::record::Record;
-use crate::store::{Operation, OperationResult, warn};
+use crate::store::warn;
 use crate::table::BucketId;
 use crate::transaction::Transaction;
 use noex_json::{CompactString, Object, Value};

@@ -29,7 +29,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::StoreOptions;
+    use crate::options::StoreOptions;
     use crate::transaction::Random;
     use noex_json::{Object, Value};
     use std::sync::Arc;

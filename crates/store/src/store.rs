@@ -8,168 +8,23 @@ use crate::commit::{Change, Commit};
 use crate::dormant::Sleepers;
 use crate::error::StoreError;
 use crate::filter::Filter;
+use crate::operation::{Operation, OperationResult};
+use crate::options::{DuplicateInsert, StoreOptions};
 use crate::plan::matching_places;
 use crate::program::Program;
 use crate::queries::Queries;
 use crate::read::{PreparedRead, ReadRequest};
 use crate::record::Record;
-use crate::record::write_records;
 use crate::stats::{BucketCounts, BucketStats, StoreStats};
 use crate::table::{BucketId, Table, hashing};
 use crate::tables::Tables;
 use crate::transaction::{Mode, OnDuplicate, Outcome, Random, Transaction};
 use crate::undo::Log;
 use crate::views::Views;
-use noex_json::{CompactString, Object, Value, write_number};
+use noex_json::{Object, Value};
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-
-/// What a plain insert does when its key is in use. Bulk inserts and transactions always refuse.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum DuplicateInsert {
-    /// It is refused.
-    #[default]
-    Reject,
-    /// The new record takes the place of the old one and starts again at version 1.
-    Replace,
-}
-
-/// Settings of a store.
-#[derive(Clone, Debug)]
-pub struct StoreOptions {
-    /// Name, shown in statistics.
-    pub name: String,
-    /// Interval for sweeps of expired records in ms; 0 switches automatic expiry off, otherwise only reported.
-    pub ttl_check_interval_ms: u64,
-    /// What a plain insert does when its key is in use.
-    pub on_duplicate_insert: DuplicateInsert,
-    /// Refuse unknown filter operators in reads too.
-    pub strict_filters: bool,
-    /// Let query parameters that are objects act as operators.
-    pub allow_operator_params: bool,
-    /// Greatest number of buckets; 0 = unlimited.
-    pub buckets_max: usize,
-    /// Greatest number of queries; 0 = unlimited.
-    pub queries_max: usize,
-    /// Greatest memory, in bytes (estimated), that the states of all views may hold together. A view that would exceed
-    /// it keeps none and is evaluated from records whenever a change concerns it. 256 MiB by default.
-    pub view_bytes_max: usize,
-    /// Whether records outlive the process; only reported.
-    pub persistence_enabled: bool,
-}
-
-impl Default for StoreOptions {
-    fn default() -> Self {
-        Self {
-            name: "store-1".into(),
-            ttl_check_interval_ms: 1000,
-            on_duplicate_insert: DuplicateInsert::Reject,
-            strict_filters: false,
-            allow_operator_params: false,
-            buckets_max: 10_000,
-            queries_max: 10_000,
-            view_bytes_max: 256 << 20,
-            persistence_enabled: false,
-        }
-    }
-}
-
-/// One operation of a transaction.
-#[derive(Clone, Debug)]
-pub enum Operation {
-    /// Reads a record.
-    Get {
-        /// Bucket.
-        bucket: CompactString,
-        /// Key.
-        key: Value,
-    },
-    /// Inserts a record.
-    Insert {
-        /// Bucket.
-        bucket: CompactString,
-        /// Members.
-        data: Object,
-    },
-    /// Updates a record.
-    Update {
-        /// Bucket.
-        bucket: CompactString,
-        /// Key.
-        key: Value,
-        /// Members to replace or add.
-        changes: Object,
-    },
-    /// Deletes a record.
-    Delete {
-        /// Bucket.
-        bucket: CompactString,
-        /// Key.
-        key: Value,
-    },
-    /// Lists matching records.
-    Where {
-        /// Bucket.
-        bucket: CompactString,
-        /// Filter.
-        filter: Object,
-    },
-    /// Finds the first matching record.
-    FindOne {
-        /// Bucket.
-        bucket: CompactString,
-        /// Filter.
-        filter: Object,
-    },
-    /// Counts (matching) records.
-    Count {
-        /// Bucket.
-        bucket: CompactString,
-        /// Filter.
-        filter: Option<Object>,
-    },
-}
-
-impl Operation {
-    pub(crate) fn bucket(&self) -> &CompactString {
-        match self {
-            Self::Get { bucket, .. }
-            | Self::Insert { bucket, .. }
-            | Self::Update { bucket, .. }
-            | Self::Delete { bucket, .. }
-            | Self::Where { bucket, .. }
-            | Self::FindOne { bucket, .. }
-            | Self::Count { bucket, .. } => bucket,
-        }
-    }
-}
-
-/// Result of one operation of a transaction.
-#[derive(Clone, Debug)]
-pub enum OperationResult {
-    /// Of a get, insert, update, find-one: the record, or none.
-    Record(Option<Arc<Record>>),
-    /// Of a delete.
-    Deleted,
-    /// Of a where.
-    Records(Vec<Arc<Record>>),
-    /// Of a count.
-    Number(f64),
-}
-
-impl OperationResult {
-    /// Appends the result as the JSON text that clients see.
-    pub fn write_json(&self, out: &mut String) {
-        match self {
-            Self::Record(Some(record)) => out.push_str(record.json()),
-            Self::Record(None) => out.push_str("null"),
-            Self::Deleted => out.push_str("{\"deleted\":true}"),
-            Self::Records(records) => write_records(out, records),
-            Self::Number(number) => write_number(out, *number),
-        }
-    }
-}
 
 /// At most so many warnings wait for the owner; further ones are dropped.
 const WARNINGS_MAX: usize = 64;
