@@ -6,6 +6,8 @@
 //! What was not kept is undone by reading the records anew, before anything else is done with the identity.
 //! Lock order: identity, then what is kept as a whole, revocation, store, registry, mailboxes.
 
+mod ownership;
+
 use crate::{
     EmbeddedStore, Hub, StartError,
     gate::Gate,
@@ -13,17 +15,14 @@ use crate::{
     random::SeededRandom,
     refusals::{Place, of_store_error},
     registry::Entry,
-    rights::{Judge, not_logged_in},
-    ticket::{Reply, Ticket},
+    rights::not_logged_in,
+    ticket::Ticket,
 };
 use futures::channel::oneshot;
-use noex_core::{
-    Body, Code, Denied, IdentityCall, Now, ProceduresCall, Refusal, Session, SessionChange, SessionKey,
-    StoreCall, Target,
-};
+use noex_core::{Body, Code, Denied, IdentityCall, Now, Refusal, Session, SessionChange, SessionKey, Target};
 use noex_identity::{
     Caller, Changes, Check, Environment, Identity, Notice, Outcome, PasswordResult, Pending, RecordAction,
-    ResourceKind, Settings, Step, TokenHash, bucket_definitions,
+    Settings, Step, TokenHash, bucket_definitions,
 };
 use noex_json::{Object, Value};
 use noex_store::{Answer, Operation, ReadRequest, StoreError};
@@ -39,6 +38,8 @@ use std::{
     },
     thread,
 };
+
+pub(crate) use ownership::Ownership;
 
 /// Settings of the built-in identity.
 #[derive(Clone, Debug)]
@@ -322,37 +323,6 @@ impl Environment for Running<'_> {
     }
 }
 
-/// What a call does to owners.
-pub(crate) enum Ownership {
-    Defined(ResourceKind, String),
-    Removed(ResourceKind, String),
-}
-
-impl Ownership {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "the other calls define nothing that is owned")]
-    fn of_store(call: &StoreCall) -> Option<Self> {
-        Some(match call {
-            StoreCall::DefineBucket { name, .. } => Self::Defined(ResourceKind::Bucket, name.clone()),
-            StoreCall::DropBucket { name } => Self::Removed(ResourceKind::Bucket, name.clone()),
-            StoreCall::DefineQuery { name, .. } => Self::Defined(ResourceKind::Query, name.clone()),
-            StoreCall::UndefineQuery { name } => Self::Removed(ResourceKind::Query, name.clone()),
-            _ => return None,
-        })
-    }
-
-    #[expect(clippy::wildcard_enum_match_arm, reason = "the other calls define nothing")]
-    pub(crate) fn of_procedures(call: &ProceduresCall) -> Option<Self> {
-        Some(match call {
-            ProceduresCall::Register { procedure } => {
-                let name = procedure.get("name").and_then(Value::as_str)?;
-                Self::Defined(ResourceKind::Procedure, name.to_owned())
-            }
-            ProceduresCall::Unregister { name } => Self::Removed(ResourceKind::Procedure, name.clone()),
-            _ => return None,
-        })
-    }
-}
-
 impl Hub {
     /// Looks at the users, roles and rights of the built-in identity, if there is one.
     pub fn with_identity<R>(&self, use_it: impl FnOnce(&Identity) -> R) -> Option<R> {
@@ -518,30 +488,6 @@ impl Hub {
         Ok(())
     }
 
-    /// Executes a call of the store for a user. One [that takes the rights itself](Hub::takes_rights) does it if
-    /// `stands` agrees then; see [`Hub::owning`].
-    pub(crate) fn store_call(
-        &self,
-        now: Now,
-        user_id: Option<&str>,
-        stands: &Judge<'_>,
-        call: StoreCall,
-    ) -> Reply<Body, StoreCall> {
-        let ownership = Ownership::of_store(&call).filter(|_| self.accounts.is_some());
-        if ownership.is_none() {
-            return self.store.call(now.unix_ms, call);
-        }
-        self.owning(now, user_id, ownership, || {
-            stands()?;
-            self.store.call(now.unix_ms, call).outcome()
-        })
-    }
-
-    /// Tells whether a call changes owners, for which it takes rights for itself.
-    pub(crate) fn takes_rights(&self, call: &StoreCall) -> bool {
-        self.accounts.is_some() && Ownership::of_store(call).is_some()
-    }
-
     /// Undoes what was not kept of the identity, if the journal has failed since the last time, and has everybody look
     /// at the rights that there are.
     pub(crate) fn reload_identity(&self, now: Now) {
@@ -551,36 +497,6 @@ impl Hub {
             drop(accounts.lock(now.unix_ms));
             self.registry.entries().iter().for_each(|entry| entry.inbox.recheck());
         }
-    }
-
-    /// Executes a call for a user. What it defines gets its owner, and what it removes loses its owner and its access
-    /// list, before anybody else can be judged by them, and in one group for the journal.
-    pub(crate) fn owning<C>(
-        &self,
-        now: Now,
-        user_id: Option<&str>,
-        ownership: Option<Ownership>,
-        call: impl FnOnce() -> Result<Body, Refusal>,
-    ) -> Reply<Body, C> {
-        let Some((accounts, ownership)) = self.accounts.as_ref().zip(ownership) else {
-            let _rights = self.hold_rights();
-            let _whole = self.embedded.whole();
-            let outcome = call();
-            return Reply::resting_on(self.ticket(), outcome, None);
-        };
-        let mut identity = accounts.lock(now.unix_ms);
-        let outcome = call().and_then(|answer| {
-            let changes = match (ownership, user_id) {
-                (Ownership::Defined(kind, name), Some(user_id)) => {
-                    identity.resource_defined(user_id, kind, &name, &mut self.running(accounts, now))
-                }
-                (Ownership::Defined(..), None) => Changes::default(),
-                (Ownership::Removed(kind, name), _) => identity.resource_removed(kind, &name),
-            };
-            accounts.write(&mut identity, now.unix_ms, changes)?;
-            Ok(answer)
-        });
-        Reply::resting_on(self.ticket(), outcome, None)
     }
 
     /// Names the roles that a user has now.

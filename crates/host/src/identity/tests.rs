@@ -1,7 +1,8 @@
 //! Definitions and their owners under threads, while the journal fails every now and then.
 
 use super::*;
-use crate::{Options, Persistence, TicketState};
+use crate::{Options, Persistence, Reply, TicketState};
+use noex_core::StoreCall;
 use noex_identity::PasswordCost;
 use noex_store::{Journal, JournalDone, JournalEntry, JournalError, MemoryImage};
 use std::{collections::BTreeSet, sync::mpsc};
