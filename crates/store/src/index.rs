@@ -5,27 +5,28 @@
 
 use crate::key::{Class, Scalar};
 use noex_json::{CompactString, Value};
-use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-/// Positions of records, ascending.
+/// Positions of records, ascending; never none. Small, since most values of many indexes belong to one record.
 #[derive(Clone, Debug)]
+#[expect(clippy::box_collection, reason = "a posting without it would be twice as long")]
 pub(crate) enum Posting {
+    One(u64),
     /// Few, sorted.
-    Few(SmallVec<[u64; FEW]>),
+    Few(Box<Vec<u64>>),
     /// Many.
-    Many(BTreeSet<u64>),
+    Many(Box<BTreeSet<u64>>),
 }
 
-/// Up to this many positions stay in one sorted array; two fit beside the map's node without an allocation.
-const FEW: usize = 2;
+/// Up to this many positions stay in one sorted array.
 const FEW_MAX: usize = 32;
 
 impl Posting {
     /// Gives the number of positions.
     pub(crate) fn len(&self) -> usize {
         match self {
+            Self::One(_) => 1,
             Self::Few(few) => few.len(),
             Self::Many(many) => many.len(),
         }
@@ -34,32 +35,40 @@ impl Posting {
     /// Gives the first position.
     pub(crate) fn first(&self) -> Option<u64> {
         match self {
+            Self::One(seq) => Some(*seq),
             Self::Few(few) => few.first().copied(),
             Self::Many(many) => many.first().copied(),
         }
     }
 
-    /// Makes a posting of ascending positions.
-    fn of(seqs: impl ExactSizeIterator<Item = u64>) -> Self {
-        if seqs.len() > FEW_MAX { Self::Many(seqs.collect()) } else { Self::Few(seqs.collect()) }
+    /// Makes a posting of ascending positions; `None` if there are none.
+    fn of(mut seqs: impl ExactSizeIterator<Item = u64>) -> Option<Self> {
+        Some(match seqs.len() {
+            0 | 1 => Self::One(seqs.next()?),
+            2..=FEW_MAX => Self::Few(Box::new(seqs.collect())),
+            _ => Self::Many(Box::new(seqs.collect())),
+        })
     }
 
     /// Appends the positions to `out`, ascending.
     pub(crate) fn collect_into(&self, out: &mut Vec<u64>) {
         match self {
+            Self::One(seq) => out.push(*seq),
             Self::Few(few) => out.extend_from_slice(few),
-            Self::Many(many) => out.extend(many),
+            Self::Many(many) => out.extend(&**many),
         }
     }
 
     fn insert(&mut self, seq: u64) {
         match self {
+            Self::One(other) if *other == seq => {}
+            Self::One(other) => *self = Self::Few(Box::new(vec![seq.min(*other), seq.max(*other)])),
             Self::Few(few) => {
                 if let Err(at) = few.binary_search(&seq) {
                     few.insert(at, seq);
                 }
                 if few.len() > FEW_MAX {
-                    *self = Self::Many(few.iter().copied().collect());
+                    *self = Self::Many(Box::new(few.iter().copied().collect()));
                 }
             }
             Self::Many(many) => {
@@ -68,17 +77,26 @@ impl Posting {
         }
     }
 
-    fn remove(&mut self, seq: u64) {
+    /// Removes a position; true if it was the last.
+    fn remove(&mut self, seq: u64) -> bool {
         match self {
+            Self::One(only) => return *only == seq,
             Self::Few(few) => {
                 if let Ok(at) = few.binary_search(&seq) {
                     few.remove(at);
                 }
+                if let [only] = few[..] {
+                    *self = Self::One(only);
+                }
             }
             Self::Many(many) => {
                 many.remove(&seq);
+                if let (1, Some(only)) = (many.len(), many.first()) {
+                    *self = Self::One(*only);
+                }
             }
         }
+        false
     }
 }
 
@@ -135,7 +153,7 @@ impl Index {
         }
         let posting = |run: &[(Scalar, u64)]| {
             let (value, _) = run.first()?;
-            Some((value.clone(), Posting::of(run.iter().map(|(_, seq)| *seq))))
+            Some((value.clone(), Posting::of(run.iter().map(|(_, seq)| *seq))?))
         };
         index.postings = found.chunk_by(same).filter_map(posting).collect();
         Ok(index)
@@ -229,7 +247,10 @@ impl Index {
     fn insert(&mut self, seq: u64, value: &Value) {
         *self.count_mut(value) += 1;
         if let Some(scalar) = Scalar::new(value) {
-            self.postings.entry(scalar).or_insert_with(|| Posting::Few(SmallVec::new())).insert(seq);
+            self.postings
+                .entry(scalar)
+                .and_modify(|posting| posting.insert(seq))
+                .or_insert(Posting::One(seq));
         }
     }
 
@@ -238,8 +259,7 @@ impl Index {
         *count = count.saturating_sub(1);
         let Some(scalar) = Scalar::new(value) else { return };
         let Some(posting) = self.postings.get_mut(&scalar) else { return };
-        posting.remove(seq);
-        if posting.len() == 0 {
+        if posting.remove(seq) {
             self.postings.remove(&scalar);
         }
     }
@@ -280,6 +300,7 @@ mod tests {
 
     #[test]
     fn posting_grows_shrinks_and_stays_sorted() {
+        assert_eq!(size_of::<(Scalar, Posting)>(), 40);
         let mut index = index(&[]);
         for seq in (0..100).rev() {
             index.change(seq, None, Some(&n(1.0)));
@@ -288,6 +309,8 @@ mod tests {
         index.posting(&n(1.0)).unwrap().collect_into(&mut seqs);
         assert!(seqs.is_sorted() && seqs.len() == 100);
         for seq in 0..100 {
+            let left = index.posting(&n(1.0)).map(|left| (left.first(), left.len()));
+            assert_eq!(left, Some((Some(seq), 100 - seq as usize)));
             index.change(seq, Some(&n(1.0)), Some(&Value::Null));
         }
         assert!(index.posting(&n(1.0)).is_none());
