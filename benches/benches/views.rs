@@ -169,7 +169,7 @@ fn registered(c: &mut Criterion<CpuTime>) {
                     params.set("p", view as f64);
                     params.set("q", view as f64 + 0.5);
                     params.set("r", format!("player {view} of").as_str());
-                    subscribe(&mut store, view, "q", Some(&Value::Object(params)));
+                    subscribe(&mut store, view, "q", Some(&Value::from(params)));
                 }
                 store
             };

@@ -48,8 +48,9 @@ fn writes_stay_within_their_budgets() {
     let update = requests(Exchange::with_store(TIMES), exchange::update);
     let delete = requests(Exchange::with_store(TIMES), exchange::delete);
     let transaction = requests(Exchange::with_store(TIMES), exchange::transaction);
-    // One of an insert gives back the spare room of the list of members, in place.
-    assert_eq!((insert, update, delete, transaction), (7, 7, 4, 17));
+    // One of an insert gives back the spare room of the list of members, in place; one of an update is for the index,
+    // since two records have the same value for a while.
+    assert_eq!((insert, update, delete, transaction), (7, 8, 4, 17));
 }
 
 #[test]

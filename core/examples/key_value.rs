@@ -14,7 +14,7 @@ fn execute(store: &mut BTreeMap<String, String>, call: StoreCall) -> Result<Body
     match call {
         StoreCall::Insert { data, .. } => {
             let key = data.get("id").map(Value::to_json).ok_or_else(|| Refusal::validation("no \"id\""))?;
-            let text = Value::Object(data).to_json();
+            let text = Value::from(data).to_json();
             store.insert(key, text.clone());
             Ok(Body::Owned(text))
         }

@@ -59,7 +59,7 @@ pub(crate) fn note(
     Some(Box::new(Note {
         operation,
         resource: cut(&resource(operation, members)),
-        details: details(operation, members).map(|details| Value::Object(details).to_json()),
+        details: details(operation, members).map(|details| Value::from(details).to_json()),
         user_before: user.filter(|_| ends_session).map(str::to_owned),
         at,
     }))

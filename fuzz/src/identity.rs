@@ -429,6 +429,6 @@ impl Play {
     fn metadata(&self, input: &mut Input<'_>) -> Object {
         let text = input.object(&["a", "id"], 2, Vec::new());
         let Ok(Value::Object(object)) = parse(&text, 64) else { panic!("no object: {text}") };
-        object
+        *object
     }
 }

@@ -33,9 +33,9 @@ pub(crate) fn run(data: &[u8]) {
         let Value::Object(definition) = definition else { continue };
         let name = definition.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
         // A name that is in use is changed instead.
-        if let Err(error) = registry.register(definition.clone()) {
+        if let Err(error) = registry.register(*definition.clone()) {
             assert!(!error.to_string().is_empty());
-            let _ = registry.update(&name, definition);
+            let _ = registry.update(&name, *definition);
         }
         assert!(registry.iter().count() <= limits.procedures_max);
     }
@@ -55,7 +55,7 @@ fn check_definition(definition: &Value, limits: &Limits) {
     match Procedure::parse(definition, limits) {
         Ok(procedure) => {
             assert!((1..=limits.steps_max).contains(&procedure.steps_count()));
-            assert_eq!(Value::Object(procedure.definition().clone()), *definition);
+            assert_eq!(Value::from(procedure.definition().clone()), *definition);
         }
         Err(issues) => assert!(!issues.is_empty() && issues.iter().all(|issue| !issue.is_empty())),
     }
@@ -227,7 +227,7 @@ impl Engines for World {
 
     fn emit(&mut self, topic: &str, data: Object) -> Result<(), String> {
         self.begin("rules.emit", topic)?;
-        self.facts.push((topic.to_owned(), Value::Object(data)));
+        self.facts.push((topic.to_owned(), Value::from(data)));
         Ok(())
     }
 

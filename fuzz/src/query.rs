@@ -51,7 +51,7 @@ struct Case {
 }
 
 fn object(text: &str) -> Option<Object> {
-    if let Ok(Value::Object(object)) = parse(text, 64) { Some(object) } else { None }
+    if let Ok(Value::Object(object)) = parse(text, 64) { Some(*object) } else { None }
 }
 
 /// A generated text.
@@ -114,7 +114,7 @@ impl Case {
         let none = Object::new();
         let filter = self.query.get("filter").and_then(Value::as_object).unwrap_or(&none);
         let compiled = definition.compile(self.params.as_ref(), self.options);
-        if !known_placeholders(&Value::Object(filter.clone())) {
+        if !known_placeholders(&Value::from(filter.clone())) {
             return;
         }
         let params = self.params.clone().unwrap_or(Value::Null);
@@ -127,7 +127,7 @@ impl Case {
         let texts: Vec<(Object, String)> = self
             .records
             .iter()
-            .map(|record| (record.clone(), Value::Object(record.clone()).to_json()))
+            .map(|record| (record.clone(), Value::from(record.clone()).to_json()))
             .collect();
         let result = compiled.evaluate(texts.iter(), |row| &row.0, |row| &row.1);
         let matching = self.records.iter().filter(|record| naive.matches(filter, record)).collect();
@@ -260,7 +260,7 @@ fn evaluate(query: &Object, mut records: Vec<&Object>) -> Option<String> {
         let field = aggregate.get("field").and_then(Value::as_str).unwrap_or_default();
         let Some(by) = aggregate.get("groupBy") else { return fold(function, field, &records).map(number) };
         let by = if let Value::String(name) = by {
-            Value::Array(vec![Value::from(name.clone())])
+            Value::from(vec![Value::from(name.clone())])
         } else {
             by.clone()
         };
@@ -297,7 +297,7 @@ fn evaluate(query: &Object, mut records: Vec<&Object>) -> Option<String> {
     }
     let fields = query.get("fields").map(member_order).filter(|fields| !fields.is_empty());
     let shown = records.into_iter().map(|record| match &fields {
-        None => Value::Object(record.clone()).to_json(),
+        None => Value::from(record.clone()).to_json(),
         Some(fields) => projection(record, fields),
     });
     Some(format!("[{}]", shown.collect::<Vec<_>>().join(",")))
@@ -322,7 +322,7 @@ fn projection(record: &Object, fields: &[String]) -> String {
             shown.set(name.as_str(), value.clone());
         }
     }
-    Value::Object(shown).to_json()
+    Value::from(shown).to_json()
 }
 
 fn fold(function: &str, field: &str, records: &[&Object]) -> Option<f64> {

@@ -115,7 +115,7 @@ fn steps_of_choices(input: &mut Input<'_>) -> Vec<Step> {
 
 fn object_of(text: &str) -> Object {
     let Ok(Value::Object(object)) = parse(text, 128) else { panic!("no object: {text}") };
-    object
+    *object
 }
 
 fn step(input: &mut Input<'_>) -> Step {
@@ -402,7 +402,7 @@ fn play(steps: &[Step]) -> String {
 
 fn service(method: &str, args: &[Value]) -> Result<Value, ServiceError> {
     match method {
-        "m" => Ok(Value::Array(args.to_vec())),
+        "m" => Ok(Value::from(args.to_vec())),
         "fail" => Err(ServiceError::Failed("down".into())),
         _ => Err(ServiceError::UnknownMethod),
     }
@@ -411,7 +411,7 @@ fn service(method: &str, args: &[Value]) -> Result<Value, ServiceError> {
 fn take(engine: &mut Engine, now: &mut u64, step: &Step) -> String {
     match step {
         Step::Register(rule) => {
-            let report = engine.validate_rule(&Value::Object(rule.clone()));
+            let report = engine.validate_rule(&Value::from(rule.clone()));
             assert_eq!(
                 report.is_valid(),
                 report.errors.iter().all(|issue| issue.severity != Severity::Error)

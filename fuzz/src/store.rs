@@ -62,7 +62,7 @@ fn value(text: &str) -> Value {
 
 fn object(text: &str) -> Object {
     let Value::Object(object) = value(text) else { panic!("no object: {text}") };
-    object
+    *object
 }
 
 // ---- Choices ----
@@ -179,7 +179,7 @@ fn filter(input: &mut Input<'_>) -> Object {
             let list = matches!(operator, "$in" | "$between") && operand.as_array().is_none();
             tests.set(
                 operator,
-                if list { Value::Array(vec![operand, value(input.pick(&OPERANDS))]) } else { operand },
+                if list { Value::from(vec![operand, value(input.pick(&OPERANDS))]) } else { operand },
             );
         }
         filter.set(input.pick(&["n", "x", "r", "id"]), tests);
@@ -490,7 +490,7 @@ impl Bench {
 }
 
 fn json(members: &Object) -> String {
-    Value::Object(members.clone()).to_json()
+    Value::from(members.clone()).to_json()
 }
 
 fn texts(records: &[Arc<Record>]) -> Vec<String> {

@@ -293,7 +293,7 @@ fn revoke_sessions(fields: &Fields<'_, '_>) -> Checked<ServerCall> {
 }
 
 fn into_object(value: Value) -> Option<Object> {
-    if let Value::Object(object) = value { Some(object) } else { None }
+    if let Value::Object(object) = value { Some(*object) } else { None }
 }
 
 impl Fields<'_, '_> {
@@ -314,7 +314,7 @@ impl Fields<'_, '_> {
     /// An array; what is none counts as absent.
     fn array(&self, field: &str) -> Option<Vec<Value>> {
         match self.value(field) {
-            Some(Value::Array(items)) => Some(items),
+            Some(Value::Array(items)) => Some(items.into_vec()),
             _ => None,
         }
     }

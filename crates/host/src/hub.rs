@@ -254,7 +254,7 @@ impl Hub {
                 self.check_spared(spared, &user_id)?;
                 let mut answer = Object::new();
                 answer.set("removed", self.unrevoke(now, &user_id));
-                Value::Object(answer)
+                Value::from(answer)
             }
             // Anything that is asked of a server that works is answered by the fact.
             ServerCall::Health | _ => {
@@ -262,7 +262,7 @@ impl Hub {
                 health.set("status", "ok");
                 #[expect(clippy::cast_precision_loss, reason = "ms of uptime")]
                 health.set("uptimeMs", now.mono.since(self.started_at).as_millis() as f64);
-                Value::Object(health)
+                Value::from(health)
             }
         };
         Ok(Body::Owned(value.to_json()))
@@ -478,7 +478,7 @@ fn counted(what: &str, count: usize) -> Value {
     let mut answer = Object::new();
     #[expect(clippy::cast_precision_loss, reason = "a number of connections")]
     answer.set(what, count as f64);
-    Value::Object(answer)
+    Value::from(answer)
 }
 
 fn no_randomness(error: impl fmt::Display) -> StartError {

@@ -81,7 +81,7 @@ pub(crate) fn unreadable(error: JournalError) -> StartError {
 /// Defines what the options name and gives all problems. With the built-in identity, nothing may name its buckets.
 fn define(store: &mut Store, options: &Options, auto_define: bool, now_ms: u64) -> Vec<String> {
     let parse = |text: &str| match noex_json::parse(text, 128).ok() {
-        Some(Value::Object(config)) => Ok(config),
+        Some(Value::Object(config)) => Ok(*config),
         _ => Err("must be object".to_owned()),
     };
     let guard = |system: Option<String>| match system {

@@ -156,7 +156,7 @@ impl EmbeddedProcedures {
         let outcome = match &call {
             ProceduresCall::Get { name } => {
                 let found = registered.registry.get(name).map_err(|error| of_definition_error(&error));
-                found.map(|found| Body::Owned(Value::Object(found.definition().clone()).to_json()))
+                found.map(|found| Body::Owned(Value::from(found.definition().clone()).to_json()))
             }
             _ => Ok(list(&registered.registry)),
         };
@@ -266,7 +266,7 @@ struct Registered {
 impl Registered {
     /// Hands a change to the journal.
     fn note(&mut self, store: &EmbeddedStore, before: Former, after: Option<Arc<Procedure>>) {
-        let text = after.map(|after| Value::Object(after.definition().clone()).to_json().into());
+        let text = after.map(|after| Value::from(after.definition().clone()).to_json().into());
         let entry = JournalEntry::Kept { space: SPACE, key: before.name().into(), value: text };
         let ((), ticket) = store.write(|store| store.note_kept(vec![entry]));
         self.undo.extend(ticket.map(|ticket| (ticket, before)));
@@ -294,7 +294,7 @@ fn restore(registry: &mut Registry, image: &mut (dyn Image + '_)) -> Result<(), 
             Ok(Value::Object(definition)) => definition,
             Ok(_) | Err(_) => return Err(problem("the definition is not a JSON object".to_owned())),
         };
-        match registry.register(definition) {
+        match registry.register(*definition) {
             Ok(_) => Ok(()),
             Err(DefinitionError::Invalid(issues)) => Err(problem(issues.join("; "))),
             Err(error) => Err(problem(error.to_string())),
@@ -312,12 +312,12 @@ fn list(registry: &Registry) -> Body {
         }
         #[expect(clippy::cast_precision_loss, reason = "no list is that long")]
         entry.set("stepsCount", procedure.steps_count() as f64);
-        Value::Object(entry)
+        Value::from(entry)
     };
     let list: Vec<Value> = registry.iter().map(shown).collect();
     let mut answer = Object::new();
     answer.set("procedures", list);
-    Body::Owned(Value::Object(answer).to_json())
+    Body::Owned(Value::from(answer).to_json())
 }
 
 /// What to do for a call whose changes, or what it has seen, were not kept, if not that it was a write as a whole.

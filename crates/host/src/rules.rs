@@ -420,7 +420,7 @@ fn administer(engine: &mut Engine, now_ms: u64, call: RulesCall) -> Result<Body,
         }
         RulesCall::GetRule { rule_id } => json(&engine.get_rule(&rule_id)?),
         RulesCall::GetRules => json(&engine.rules()),
-        RulesCall::ValidateRule { rule } => json(&engine.validate_rule(&Value::Object(rule)).to_value()),
+        RulesCall::ValidateRule { rule } => json(&engine.validate_rule(&Value::from(rule)).to_value()),
         other => {
             tracing::error!(?other, "rules call without an executor");
             Body::Static("null")
@@ -564,7 +564,7 @@ impl Service for StoreService {
             args.get(at).and_then(Value::as_object).cloned().ok_or_else(|| failed("expected an object"))
         };
         let key = || args.get(1).ok_or_else(|| failed("expected a key"));
-        let record = |record: &noex_store::Record| Value::Object(record.members().to_object());
+        let record = |record: &noex_store::Record| Value::from(record.members().to_object());
         let text = |error: StoreError| failed(&error.to_string());
         if let Err(refusal) = self.store.admit() {
             return Err(failed(&refusal.message));

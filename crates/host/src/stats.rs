@@ -59,7 +59,7 @@ impl ServerStats {
         stats.set("host", self.host.as_str());
         #[expect(clippy::cast_precision_loss, reason = "ms of uptime")]
         stats.set("uptimeMs", self.uptime_ms as f64);
-        Value::Object(stats)
+        Value::from(stats)
     }
 }
 
@@ -77,5 +77,5 @@ pub(crate) fn connection_value(info: &ConnectionInfo) -> Value {
     row.set("roles", Value::Array(roles.iter().map(|role| role.as_str().into()).collect()));
     row.set("storeSubscriptionCount", number(info.store_subscriptions));
     row.set("rulesSubscriptionCount", number(info.rules_subscriptions));
-    Value::Object(row)
+    Value::from(row)
 }

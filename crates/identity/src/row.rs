@@ -139,7 +139,7 @@ impl Row {
                 out.set("displayName", optional(user.display_name.as_deref()));
                 out.set("email", optional(user.email.as_deref()));
                 out.set("enabled", user.enabled);
-                out.set("metadata", user.metadata.clone().map_or(Value::Null, Value::Object));
+                out.set("metadata", user.metadata.clone().map_or(Value::Null, Value::from));
             }
             Row::Role(role) => {
                 out.set("name", text(&role.name));
@@ -195,7 +195,7 @@ impl Row {
 }
 
 pub(crate) fn permissions(role: &Role) -> Vec<Value> {
-    role.permissions.iter().map(|permission| Value::Object(permission.source.clone())).collect()
+    role.permissions.iter().map(|permission| Value::from(permission.source.clone())).collect()
 }
 
 pub(crate) fn text(text: &str) -> Value {
@@ -221,7 +221,7 @@ pub fn bucket_definitions() -> Vec<(&'static str, Object)> {
         .zip(DEFINITIONS)
         .filter_map(|(name, definition)| {
             let Ok(Value::Object(definition)) = noex_json::parse(definition, 16) else { return None };
-            Some((name, definition))
+            Some((name, *definition))
         })
         .collect()
 }

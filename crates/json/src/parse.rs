@@ -82,10 +82,7 @@ impl<'a> Raw<'a> {
     /// Builds the value if it is an object.
     #[must_use]
     pub fn to_object(self) -> Option<Object> {
-        if !self.is_object() {
-            return None;
-        }
-        if let Value::Object(object) = self.to_value() { Some(object) } else { None }
+        if self.is_object() { Parser::new(self.text).object(usize::MAX).ok() } else { None }
     }
 }
 
@@ -507,7 +504,7 @@ impl<'a> Parser<'a> {
     fn value(&mut self, depth_left: usize) -> Result<Value, ParseError> {
         self.space();
         match self.peek().ok_or(ParseError::Syntax)? {
-            b'{' => self.object(depth_left.checked_sub(1).ok_or(ParseError::TooDeep)?),
+            b'{' => self.object(depth_left.checked_sub(1).ok_or(ParseError::TooDeep)?).map(Value::from),
             b'[' => self.array(depth_left.checked_sub(1).ok_or(ParseError::TooDeep)?),
             b'"' => Ok(Value::String(match self.string()? {
                 Cow::Borrowed(text) => CompactString::new(text),
@@ -526,25 +523,25 @@ impl<'a> Parser<'a> {
         self.space();
         if self.peek() == Some(b']') {
             self.at += 1;
-            return Ok(Value::Array(items));
+            return Ok(Value::from(items));
         }
         loop {
             items.push(self.value(depth_left)?);
             self.space();
             match self.next() {
                 Some(b',') => {}
-                Some(b']') => return Ok(Value::Array(items)),
+                Some(b']') => return Ok(Value::from(items)),
                 _ => return Err(ParseError::Syntax),
             }
         }
     }
 
-    fn object(&mut self, depth_left: usize) -> Result<Value, ParseError> {
+    fn object(&mut self, depth_left: usize) -> Result<Object, ParseError> {
         self.at += 1;
         self.space();
         if self.peek() == Some(b'}') {
             self.at += 1;
-            return Ok(Value::Object(Object::new()));
+            return Ok(Object::new());
         }
         let mut members = Vec::with_capacity(MEMBERS_EXPECTED);
         loop {
@@ -559,7 +556,7 @@ impl<'a> Parser<'a> {
             self.space();
             match self.next() {
                 Some(b',') => {}
-                Some(b'}') => return Ok(Value::Object(Object::from(members))),
+                Some(b'}') => return Ok(Object::from(members)),
                 _ => return Err(ParseError::Syntax),
             }
         }

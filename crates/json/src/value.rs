@@ -1,7 +1,7 @@
 //! The value type.
 
 use crate::{Object, write::write_value};
-use alloc::{string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 use compact_str::CompactString;
 
 /// One JSON value. Absence of a member is expressed by `Option<&Value>`, never by a variant.
@@ -16,10 +16,10 @@ pub enum Value {
     Number(f64),
     /// Text.
     String(CompactString),
-    /// A list.
-    Array(Vec<Value>),
+    /// A list. Boxed, as objects are, so that a value is no larger than a text.
+    Array(Box<[Value]>),
     /// Members in the order of [`Object`].
-    Object(Object),
+    Object(Box<Object>),
 }
 
 impl Value {
@@ -107,13 +107,13 @@ impl From<CompactString> for Value {
 
 impl From<Object> for Value {
     fn from(object: Object) -> Self {
-        Value::Object(object)
+        Value::Object(Box::new(object))
     }
 }
 
 impl From<Vec<Value>> for Value {
     fn from(items: Vec<Value>) -> Self {
-        Value::Array(items)
+        Value::Array(items.into_boxed_slice())
     }
 }
 

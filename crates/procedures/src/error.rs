@@ -96,7 +96,7 @@ impl<E> CallError<E> {
 fn issue_details(issues: &[String]) -> Value {
     let mut details = Object::new();
     details.set("issues", issues.iter().map(|issue| Value::from(issue.as_str())).collect::<Vec<_>>());
-    Value::Object(details)
+    Value::from(details)
 }
 
 /// Collects issues, up to a bound, so that a hostile text cannot be answered by one many times its size.

@@ -70,7 +70,7 @@ impl Procedure {
             limits,
             elapsed_ms,
             engines,
-            scope: Scope { input: Value::Object(input), results },
+            scope: Scope { input: Value::from(input), results },
             assigned: Vec::new(),
             room: Allowance::new(limits.bytes_max),
             records: if self.transaction { limits.records_locked_max } else { limits.records_max },
@@ -172,7 +172,7 @@ impl<E: Engines> Execution<'_, E> {
                 for record in &records {
                     list.push(self.copy(record)?);
                 }
-                self.assign(*into, Value::Array(list));
+                self.assign(*into, Value::from(list));
                 Ok(())
             }
             Step::FindOne { bucket, filter, into } => {
@@ -313,7 +313,7 @@ impl<E: Engines> Execution<'_, E> {
             room.take_members(record.members(), depth_max)
         })?;
         let members = record.members().map(|(name, value)| (name.clone(), value.clone()));
-        Ok(Value::Object(members.collect::<Vec<_>>().into()))
+        Ok(Value::from(Object::from(members.collect::<Vec<_>>())))
     }
 
     fn pay(&mut self, pay: impl FnOnce(&mut Allowance, usize) -> Result<(), TooBig>) -> Done<(), E> {

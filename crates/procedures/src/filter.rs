@@ -108,7 +108,7 @@ impl Member {
                 }))
             }
             Self::Branches(branches) => {
-                let branches = branches.iter().map(|branch| branch.resolve(with).map(Value::Object));
+                let branches = branches.iter().map(|branch| branch.resolve(with).map(Value::from));
                 Ok(Some(Value::Array(branches.collect::<Result<_, _>>()?)))
             }
         }
@@ -136,7 +136,7 @@ mod tests {
         let scope = Scope { input, results: Vec::new() };
         let mut room = Allowance::new(10_000);
         let mut with = Resolver { scope: &scope, room: &mut room, depth_max: 16, operators_in_values };
-        Value::Object(Filter::new(template).resolve(&mut with).expect("fits")).to_json()
+        Value::from(Filter::new(template).resolve(&mut with).expect("fits")).to_json()
     }
 
     #[test]

@@ -60,7 +60,7 @@ impl Procedure {
     pub fn check_input<E>(&self, input: Option<Value>) -> Result<Object, CallError<E>> {
         let mut input = match input {
             None | Some(Value::Null) => Object::new(),
-            Some(Value::Object(input)) => input,
+            Some(Value::Object(input)) => *input,
             Some(_) => return Err(CallError::InputNotObject),
         };
         let mut issues = Issues::default();

@@ -121,7 +121,7 @@ impl Registry {
 
     fn parse(&self, definition: Object) -> Result<Arc<Procedure>, DefinitionError> {
         let procedure =
-            Procedure::parse(&Value::Object(definition), &self.limits).map_err(DefinitionError::Invalid)?;
+            Procedure::parse(&Value::from(definition), &self.limits).map_err(DefinitionError::Invalid)?;
         match &procedure.system_bucket {
             Some(bucket) if self.limits.system_buckets_reserved => {
                 Err(DefinitionError::SystemBucket(bucket.clone()))
@@ -164,7 +164,7 @@ mod tests {
             .expect("valid");
         assert_eq!(names(&registry), ["b", "a", "c"]);
         assert_eq!(
-            Value::Object(registry.get("a").expect("there").definition().clone()).to_json(),
+            Value::from(registry.get("a").expect("there").definition().clone()).to_json(),
             r#"{"name":"a","steps":[{"action":"return","value":2}],"more":5,"description":"d"}"#
         );
         assert!(registry.update("a", definition(r#"{"steps":[]}"#)).is_err());

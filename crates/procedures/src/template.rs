@@ -187,7 +187,7 @@ impl Template {
             Self::Object(members) => {
                 let resolved = resolve_members(members, scope, room, depth_max)?;
                 let present = resolved.into_iter().filter_map(|(name, value)| Some((name, value?)));
-                Ok(Some(Value::Object(present.collect())))
+                Ok(Some(Value::from(present.collect::<Object>())))
             }
         }
     }
@@ -219,7 +219,7 @@ impl Template {
         depth_max: usize,
     ) -> Result<Object, TooBig> {
         Ok(match self.resolve(scope, room, depth_max)? {
-            Some(Value::Object(members)) => members,
+            Some(Value::Object(members)) => *members,
             _ => Object::new(),
         })
     }

@@ -98,7 +98,7 @@ fn pick(object: &Object, names: &[Value], with: &mut Context<'_>) -> Result<Valu
             picked.push((name.into(), (*value).clone()));
         }
     }
-    Ok(Value::Object(picked.into_iter().collect()))
+    Ok(Value::from(picked.into_iter().collect::<Object>()))
 }
 
 fn pluck(items: &[Value], field: &str, with: &mut Context<'_>) -> Result<Value, Failure> {
@@ -107,7 +107,7 @@ fn pluck(items: &[Value], field: &str, with: &mut Context<'_>) -> Result<Value, 
         let value = item.as_object().and_then(|object| object.get(field));
         plucked.push(copied(value.unwrap_or(&Value::Null), with)?);
     }
-    Ok(Value::Array(plucked))
+    Ok(Value::from(plucked))
 }
 
 /// Keeps the objects whose members are identical to all of `args`, undefined ones being absent.
@@ -130,7 +130,7 @@ fn filter(items: &[Value], args: &Members, with: &mut Context<'_>) -> Result<Val
     for item in items.iter().filter(|item| item.as_object().is_some_and(matches)) {
         kept.push(copied(item, with)?);
     }
-    Ok(Value::Array(kept))
+    Ok(Value::from(kept))
 }
 
 /// Puts `args` over every object; undefined ones take a member away. Other elements stay as they are.
@@ -159,9 +159,9 @@ fn map(items: &[Value], args: &Members, with: &mut Context<'_>) -> Result<Value,
             }
         }
         with.room.spend(size_of::<Value>() + object.len().saturating_mul(size_of::<Value>() + 24))?;
-        mapped.push(Value::Object(members.into_iter().collect()));
+        mapped.push(Value::from(members.into_iter().collect::<Object>()));
     }
-    Ok(Value::Array(mapped))
+    Ok(Value::from(mapped))
 }
 
 /// Copies an element of an array.

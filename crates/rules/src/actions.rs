@@ -268,7 +268,7 @@ impl Engine {
                 if let Some(variable) = &catch.variable {
                     let mut error = Object::new();
                     error.set("message", message.as_str());
-                    activation.variables.push((variable.clone(), Value::Object(error)));
+                    activation.variables.push((variable.clone(), Value::from(error)));
                 }
                 engine.run_actions(&catch.actions, activation);
                 activation.variables.truncate(outer);
@@ -328,7 +328,7 @@ impl Engine {
                 resolved.push((name.clone(), value.into_owned()));
             }
         }
-        let data = Value::Object(resolved.into_iter().collect());
+        let data = Value::from(resolved.into_iter().collect::<Object>());
         self.run.spend(value_bytes(&data) / BYTES_PER_UNIT);
         Ok(data)
     }

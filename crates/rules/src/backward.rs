@@ -47,7 +47,7 @@ impl Engine {
             engine: self,
             limits: self.options.backward,
             producers: Producers::new(&self.registry),
-            standing: Standing { facts: &self.facts, payload: Value::Object(Object::new()) },
+            standing: Standing { facts: &self.facts, payload: Value::from(Object::new()) },
             path: Vec::new(),
             explored: 0,
             work: self.options.backward.work_max,

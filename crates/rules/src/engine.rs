@@ -74,7 +74,7 @@ impl RuleStamp {
         object.set("version", time_value(self.version));
         object.set("createdAt", time_value(self.created_at));
         object.set("updatedAt", time_value(self.updated_at));
-        Value::Object(object)
+        Value::from(object)
     }
 
     /// Gives what `updateRule` answers.
@@ -84,7 +84,7 @@ impl RuleStamp {
         object.set("id", self.id.clone());
         object.set("version", time_value(self.version));
         object.set("updatedAt", time_value(self.updated_at));
-        Value::Object(object)
+        Value::from(object)
     }
 
     pub(crate) fn of(entry: &Entry) -> Self {
@@ -291,7 +291,7 @@ impl Engine {
         let event = Arc::new(Event {
             id: self.new_id(),
             topic: topic.into(),
-            data: Value::Object(data),
+            data: Value::from(data),
             timestamp: self.clock_ms,
             correlation_id: correlation_id.map(CompactString::from),
             causation_id: correlation_id.and(causation_id).map(CompactString::from),

@@ -67,7 +67,7 @@ impl RulesError {
                 issue.set("path", "group");
                 issue.set("message", format!("Group \"{group}\" does not exist").as_str());
                 issue.set("severity", "error");
-                Some(Value::Array(vec![Value::Object(issue)]))
+                Some(Value::from(vec![Value::from(issue)]))
             }
             Self::AlreadyExists(_)
             | Self::GroupExists(_)

@@ -91,7 +91,7 @@ impl Event {
             object.set("causationId", id.clone());
         }
         object.set("source", self.source.as_str());
-        Value::Object(object)
+        Value::from(object)
     }
 
     /// Serialises the `data` of a push: `{"topic":..,"event":{..}}`.

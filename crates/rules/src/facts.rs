@@ -42,7 +42,7 @@ impl Fact {
         object.set("timestamp", time_value(self.timestamp));
         object.set("source", self.source.as_str());
         object.set("version", time_value(self.version));
-        Value::Object(object)
+        Value::from(object)
     }
 }
 

@@ -42,7 +42,7 @@ impl Group {
         object.set("enabled", self.enabled);
         object.set("createdAt", time_value(self.created_at));
         object.set("updatedAt", time_value(self.updated_at));
-        Value::Object(object)
+        Value::from(object)
     }
 }
 

@@ -87,7 +87,7 @@ mod tests {
         Arc::new(Event {
             id: "e".into(),
             topic: "t".into(),
-            data: Value::Object(data),
+            data: Value::from(data),
             timestamp,
             correlation_id: None,
             causation_id: None,

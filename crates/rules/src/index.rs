@@ -297,7 +297,7 @@ mod tests {
             r#"{{"id":"r","name":"r","trigger":{{"type":"event","topic":"t"}},"conditions":[{conditions}]}}"#
         );
         let Ok(Value::Object(source)) = parse(&text, 64) else { panic!("{text}") };
-        access(&Rule::compile(source).expect("valid"))
+        access(&Rule::compile(*source).expect("valid"))
     }
 
     fn on(field: &str, operator: &str, value: &str) -> String {

@@ -222,7 +222,7 @@ fn rule_text(entry: &Entry) -> String {
     object.set("version", time_value(entry.version));
     object.set("createdAt", time_value(entry.created_at));
     object.set("updatedAt", time_value(entry.updated_at));
-    Value::Object(object).to_json()
+    Value::from(object).to_json()
 }
 
 fn timer_text(timer: &Timer) -> String {
@@ -248,7 +248,7 @@ fn timer_text(timer: &Timer) -> String {
     if let Some(left) = left {
         object.set("left", time_value(*left));
     }
-    Value::Object(object).to_json()
+    Value::from(object).to_json()
 }
 
 /// Nesting of what is read back; everything kept was accepted with less.
@@ -256,7 +256,7 @@ const DEPTH_MAX: usize = 4096;
 
 fn object(text: &str) -> Result<Object, String> {
     match noex_json::parse(text, DEPTH_MAX) {
-        Ok(Value::Object(object)) => Ok(object),
+        Ok(Value::Object(object)) => Ok(*object),
         Ok(_) | Err(_) => Err("it is not a JSON object".to_owned()),
     }
 }

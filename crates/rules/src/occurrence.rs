@@ -88,7 +88,7 @@ impl Occurrence {
         );
         let correlation_id = cause.and_then(|cause| cause.correlation_id.clone());
         let causation_id = cause.and_then(|cause| cause.causation_id.clone());
-        let built = Self::built(Value::Object(payload), fact.key.clone());
+        let built = Self::built(Value::from(payload), fact.key.clone());
         Self { correlation_id, causation_id, ..built }
     }
 
@@ -138,7 +138,7 @@ impl Occurrence {
             causation_id: Some(cause.event_id),
             matched: events,
             aliases,
-            ..Self::built(Value::Object(payload), CompactString::default())
+            ..Self::built(Value::from(payload), CompactString::default())
         }
     }
 

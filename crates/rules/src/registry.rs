@@ -77,7 +77,7 @@ impl Entry {
         object.set("version", time_value(self.version));
         object.set("createdAt", time_value(self.created_at));
         object.set("updatedAt", time_value(self.updated_at));
-        Value::Object(object)
+        Value::from(object)
     }
 
     /// Gives the rule's line in the list of rules.
@@ -93,7 +93,7 @@ impl Entry {
         if let Some(group) = &rule.group {
             object.set("group", group.clone());
         }
-        Value::Object(object)
+        Value::from(object)
     }
 }
 
@@ -147,7 +147,7 @@ impl Registry {
     pub(crate) fn to_value(&self) -> Value {
         let mut object = Object::new();
         object.set("rules", self.entries.values().map(|entry| entry.to_listed_value()).collect::<Vec<_>>());
-        Value::Object(object)
+        Value::from(object)
     }
 
     /// Adds a rule whose id is not taken.

@@ -77,7 +77,7 @@ impl Rule {
     ///
     /// All errors of validation; then nothing has been compiled.
     pub fn compile(source: Object) -> Result<Self, Vec<Issue>> {
-        let value = Value::Object(source);
+        let value = Value::from(source);
         let report = validate(&value);
         if !report.is_valid() {
             return Err(report.errors);
@@ -91,7 +91,7 @@ impl Rule {
                 source.set(name, default);
             }
         }
-        Self::parse(source).ok_or_else(|| vec![not_compiled()])
+        Self::parse(*source).ok_or_else(|| vec![not_compiled()])
     }
 
     fn parse(source: Object) -> Option<Self> {
@@ -182,7 +182,7 @@ pub(crate) fn count(value: &Value) -> Option<u64> {
 }
 
 fn defaults() -> [(&'static str, Value); 5] {
-    let empty = || Value::Array(Vec::new());
+    let empty = || Value::from(Vec::new());
     [
         ("priority", Value::Number(0.0)),
         ("enabled", Value::Bool(true)),

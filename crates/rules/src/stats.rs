@@ -71,7 +71,7 @@ impl Stats {
             versioning.set("versionsCount", count_value(stats.versions));
             object.set("versioning", versioning);
         }
-        Value::Object(object)
+        Value::from(object)
     }
 }
 

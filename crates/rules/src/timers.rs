@@ -62,7 +62,7 @@ impl Timer {
         if let Some(data) = self.data.as_object() {
             object.merge(data.iter().map(|(name, value)| (name.clone(), value.clone())));
         }
-        Value::Object(object)
+        Value::from(object)
     }
 }
 
@@ -203,7 +203,7 @@ mod tests {
             name: name.into(),
             expires_at,
             topic: "t".into(),
-            data: Value::Object(Object::new()),
+            data: Value::from(Object::new()),
             correlation_id: None,
             recurrence,
         }
@@ -256,7 +256,7 @@ mod tests {
         let mut data = Object::new();
         data.set("timerName", "mine");
         let mut timer = new("t", 5, Recurrence::Once);
-        timer.data = Value::Object(data);
+        timer.data = Value::from(data);
         let (mut timers, mut deadlines, mut sequence) = (Timers::new(2), Deadlines::default(), 0);
         timers.set(timer, &mut deadlines, &mut sequence).expect("room");
         let payload = timers.get("t").expect("set").payload().to_json();

@@ -58,7 +58,7 @@ impl Issue {
         object.set("path", self.path.clone());
         object.set("message", self.message.clone());
         object.set("severity", self.severity.as_str());
-        Value::Object(object)
+        Value::from(object)
     }
 }
 
@@ -86,7 +86,7 @@ impl Report {
         object.set("valid", self.is_valid());
         object.set("errors", list(&self.errors));
         object.set("warnings", list(&self.warnings));
-        Value::Object(object)
+        Value::from(object)
     }
 }
 

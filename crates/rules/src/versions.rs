@@ -109,7 +109,7 @@ impl RuleVersion {
         if let Some(description) = &self.description {
             object.set("description", description.as_str());
         }
-        Value::Object(object)
+        Value::from(object)
     }
 }
 
@@ -189,7 +189,7 @@ impl VersionPage {
         object.set("entries", self.entries.iter().map(|entry| entry.to_value()).collect::<Vec<_>>());
         object.set("totalVersions", time_value(u64::try_from(self.total_versions).unwrap_or(u64::MAX)));
         object.set("hasMore", self.has_more);
-        Value::Object(object)
+        Value::from(object)
     }
 }
 
@@ -229,7 +229,7 @@ impl VersionDiff {
                     object.set(name, value.clone());
                 }
             }
-            Value::Object(object)
+            Value::from(object)
         });
         let changes: Vec<_> = changes.collect();
         let mut object = Object::new();
@@ -237,7 +237,7 @@ impl VersionDiff {
         object.set("fromVersion", time_value(self.from_version));
         object.set("toVersion", time_value(self.to_version));
         object.set("changes", changes);
-        Value::Object(object)
+        Value::from(object)
     }
 }
 

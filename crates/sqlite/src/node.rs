@@ -269,12 +269,12 @@ fn plain(value: Value) -> Result<Option<Value>, String> {
                 return untagged(&tag, object.remove("__noex_value__").unwrap_or_default());
             }
             let mut out = Object::new();
-            for (name, value) in object {
+            for (name, value) in *object {
                 if let Some(value) = plain(value)? {
                     out.set(name, value);
                 }
             }
-            Value::Object(out)
+            Value::from(out)
         }
         value @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => value,
     }))

@@ -169,7 +169,7 @@ impl Store {
                 ("name", Value::String(query.definition.name.clone())),
                 ("type", Value::from("declarative")),
                 ("activeSubscriptions", number_of(active)),
-                ("config", Value::Object(query.definition.config().clone())),
+                ("config", Value::from(query.definition.config().clone())),
             ])
         };
         Value::Array(self.queries.iter().map(entry).collect())

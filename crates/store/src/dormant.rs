@@ -267,7 +267,7 @@ fn read_bucket(
 
 fn object(text: &str) -> Option<Object> {
     match noex_json::parse(text, DEPTH_MAX) {
-        Ok(Value::Object(object)) => Some(object),
+        Ok(Value::Object(object)) => Some(*object),
         Ok(_) | Err(_) => None,
     }
 }

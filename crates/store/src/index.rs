@@ -5,6 +5,7 @@
 
 use crate::key::{Class, Scalar};
 use noex_json::{CompactString, Value};
+use smallvec::{SmallVec, smallvec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
@@ -14,7 +15,7 @@ use std::ops::Bound;
 pub(crate) enum Posting {
     One(u64),
     /// Few, sorted.
-    Few(Box<Vec<u64>>),
+    Few(Box<SmallVec<[u64; 4]>>),
     /// Many.
     Many(Box<BTreeSet<u64>>),
 }
@@ -62,7 +63,7 @@ impl Posting {
     fn insert(&mut self, seq: u64) {
         match self {
             Self::One(other) if *other == seq => {}
-            Self::One(other) => *self = Self::Few(Box::new(vec![seq.min(*other), seq.max(*other)])),
+            Self::One(other) => *self = Self::Few(Box::new(smallvec![seq.min(*other), seq.max(*other)])),
             Self::Few(few) => {
                 if let Err(at) = few.binary_search(&seq) {
                     few.insert(at, seq);
@@ -329,7 +330,7 @@ mod tests {
                     20..25 => Value::Null,
                     25..28 => Value::Bool(n == 25),
                     28 => Value::Number(f64::NAN),
-                    29 => Value::Array(Vec::new()),
+                    29 => Value::Array(Box::default()),
                     30 => Value::Number(-0.0),
                     _ => Value::Number(f64::from(at)),
                 };
@@ -364,9 +365,9 @@ mod tests {
         assert_eq!(index.range(Bound::Included(&high), Bound::Included(&low), 10), Some(vec![]));
         assert_eq!(index.range(Bound::Excluded(&low), Bound::Excluded(&low), 10), Some(vec![]));
         assert_eq!(index.range(Bound::Included(&low), Bound::Unbounded, 2), None);
-        index.change(5, None, Some(&Value::Array(vec![n(5.0)])));
+        index.change(5, None, Some(&Value::from(vec![n(5.0)])));
         assert_eq!(range(&index), None);
-        index.change(5, Some(&Value::Array(vec![n(5.0)])), Some(&Value::from("5")));
+        index.change(5, Some(&Value::from(vec![n(5.0)])), Some(&Value::from("5")));
         assert_eq!(range(&index), None);
         index.change(5, Some(&Value::from("5")), None);
         assert_eq!(range(&index), Some(vec![2, 3]));

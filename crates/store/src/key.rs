@@ -218,7 +218,7 @@ mod tests {
         assert_ne!(key(&Value::Number(1.0)), key(&Value::from("1")));
         assert_ne!(key(&Value::Number(1.0)), key(&Value::Bool(true)));
         for value in
-            [Value::Null, Value::Number(f64::NAN), Value::Array(vec![]), Value::Object(Default::default())]
+            [Value::Null, Value::Number(f64::NAN), Value::from(vec![]), Value::Object(Default::default())]
         {
             assert_eq!(key(&value), None);
         }

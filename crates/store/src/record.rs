@@ -155,7 +155,7 @@ mod tests {
                 expected.merge(changes);
                 expected.set(VERSION, 5.0);
                 expected.set(UPDATED_AT, 9.0);
-                prop_assert_eq!(&**next.json(), Value::Object(expected.clone()).to_json());
+                prop_assert_eq!(&**next.json(), Value::from(expected.clone()).to_json());
                 prop_assert_eq!(next.key(), expected.get("id").unwrap_or(&Value::Null));
             }
         }

@@ -44,7 +44,7 @@ mod tests {
 
     fn object(text: &str) -> Object {
         let Ok(Value::Object(object)) = noex_json::parse(text, 9) else { panic!("{text}") };
-        object
+        *object
     }
 
     fn store() -> Store {

@@ -111,7 +111,7 @@ impl Definition {
     /// Gives the definition as `store.getBucketSchema` shows it.
     #[must_use]
     pub fn to_value(&self) -> Value {
-        Value::Object(self.source.clone())
+        Value::from(self.source.clone())
     }
 
     /// Gives the definition as it was given, with updates applied.

@@ -42,7 +42,7 @@ impl StoreStats {
             let members = self.buckets.iter().map(|bucket| (bucket.name.clone(), count(of(bucket))));
             object([
                 ("total", count(self.buckets.iter().map(of).sum())),
-                ("perBucket", Value::Object(members.collect())),
+                ("perBucket", Value::from(members.collect::<Object>())),
             ])
         };
         let names = self.buckets.iter().map(|bucket| Value::String(bucket.name.clone())).collect();
@@ -203,7 +203,7 @@ impl ViewStats {
                 ("subscriptions", number_of(of.subscriptions)),
                 ("kept", number_of(of.kept)),
                 ("building", number_of(of.building)),
-                ("rerun", Value::Object(rerun.collect())),
+                ("rerun", Value::from(rerun.collect::<Object>())),
                 ("stateBytes", number_of(of.state_bytes)),
             ])
         };
@@ -231,7 +231,7 @@ impl ViewStats {
 
 /// Makes an object value.
 pub(crate) fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
-    Value::Object(members.into_iter().map(|(name, value)| (name.into(), value)).collect::<Object>())
+    Value::from(members.into_iter().map(|(name, value)| (name.into(), value)).collect::<Object>())
 }
 
 /// Converts a count.

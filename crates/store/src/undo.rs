@@ -410,5 +410,5 @@ impl Store {
 
 /// Writes a definition as it is kept.
 pub(crate) fn definition_text(source: &Object) -> Arc<str> {
-    Value::Object(source.clone()).to_json().into()
+    Value::from(source.clone()).to_json().into()
 }

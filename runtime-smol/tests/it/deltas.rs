@@ -49,7 +49,7 @@ impl Dice {
 
 fn object(text: &str) -> Object {
     let Ok(Value::Object(object)) = parse(text, 100) else { panic!("{text}") };
-    object
+    *object
 }
 
 fn number(value: &Value) -> u64 {
@@ -96,8 +96,8 @@ impl Rebuilt {
             let Value::Object(mut row) = self.take_out(key) else { panic!("not a record") };
             row.merge(members.as_object().expect("members").clone());
             match at {
-                [at] => placed.push((number(at), row.into())),
-                _ => self.rows.insert(place.expect("found"), row.into()),
+                [at] => placed.push((number(at), Value::Object(row))),
+                _ => self.rows.insert(place.expect("found"), Value::Object(row)),
             }
         }
         for entered in list(delta, "entered") {
@@ -112,7 +112,7 @@ impl Rebuilt {
     }
 
     fn text(&self) -> String {
-        Value::Array(self.rows.clone()).to_json()
+        Value::from(self.rows.clone()).to_json()
     }
 
     fn is_sealed(&self) -> bool {

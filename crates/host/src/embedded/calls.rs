@@ -84,7 +84,7 @@ impl EmbeddedStore {
                     let mut answer = Object::new();
                     answer.set("name", name.as_str());
                     answer.set("config", config);
-                    Body::Owned(Value::Object(answer).to_json())
+                    Body::Owned(Value::from(answer).to_json())
                 };
                 (config.map(body), ticket)
             }
@@ -200,7 +200,7 @@ fn buckets(names: &[CompactString], permitted: Option<Vec<String>>) -> Body {
         .map(|name| Value::String(name.clone()))
         .collect();
     let mut out = format!("{{\"count\":{},\"names\":", shown.len());
-    noex_json::write_value(&mut out, &Value::Array(shown));
+    noex_json::write_value(&mut out, &Value::from(shown));
     out.push('}');
     Body::Owned(out)
 }

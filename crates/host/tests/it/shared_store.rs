@@ -86,7 +86,7 @@ fn store() -> Arc<EmbeddedStore> {
 }
 
 fn params(owner: u64) -> Value {
-    Value::Object(object(&format!(r#"{{"owner":{owner}}}"#)))
+    Value::from(object(&format!(r#"{{"owner":{owner}}}"#)))
 }
 
 /// One thread: writes its own keys and those of others, subscribes and unsubscribes in between, and delivers after

@@ -130,7 +130,7 @@ fn definitions_are_of_the_specification() {
         .collect();
     assert_eq!(indexes, [2, 1, 2, 2, 1, 2]);
     for (name, definition) in bucket_definitions() {
-        let text = Value::Object(definition.clone()).to_json();
+        let text = Value::from(definition.clone()).to_json();
         assert!(!text.contains("\"ref\"") && !text.contains("\"ttl\""), "{name}");
         let schema = definition.get("schema").unwrap().as_object().unwrap().clone();
         // Records have no other members than these, and none is lacking.

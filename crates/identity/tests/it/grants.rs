@@ -52,7 +52,8 @@ fn errors_of_granting_in_order() {
         invalid(&format!("Invalid ACL operation \"{shown}\". Valid operations: read, write, admin"))
     };
     assert_eq!(bench.call(&mut peer, to("group", "zz", nowhere, &bad)), unknown("own"));
-    for (value, shown) in [(Value::Null, "null"), (Value::from(1.0), "1"), (Value::Array(Vec::new()), "")] {
+    for (value, shown) in [(Value::Null, "null"), (Value::from(1.0), "1"), (Value::Array(Box::default()), "")]
+    {
         assert_eq!(bench.call(&mut peer, to("group", "zz", nowhere, &[value])), unknown(shown));
     }
     let kind = invalid("Invalid subject type \"group\". Must be \"user\" or \"role\"");

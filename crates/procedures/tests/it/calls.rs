@@ -290,7 +290,7 @@ fn input_is_checked_and_completed() {
     let list: Vec<_> = issues.iter().map(|issue| noex_json::Value::from(*issue)).collect();
     details.set("issues", list);
     let expected = format!("Invalid procedure input: {}", issues.join("; "));
-    assert_eq!(text(refused), (expected, Some(noex_json::Value::Object(details).to_json())));
+    assert_eq!(text(refused), (expected, Some(noex_json::Value::from(details).to_json())));
     for input in ["null", "{}"] {
         let refused = ask(input).expect_err("incomplete");
         let expected = r#"Invalid procedure input: Missing required input "s"; Missing required input "b""#;

@@ -133,7 +133,7 @@ impl Engines for World {
     }
 
     fn emit(&mut self, topic: &str, data: Object) -> Result<(), String> {
-        self.events.push(format!("{topic} {}", Value::Object(data).to_json()));
+        self.events.push(format!("{topic} {}", Value::from(data).to_json()));
         Ok(())
     }
 

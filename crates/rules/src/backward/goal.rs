@@ -62,7 +62,7 @@ impl Goal {
                 object.set("topic", topic.clone());
             }
         }
-        Value::Object(object)
+        Value::from(object)
     }
 }
 
@@ -101,7 +101,7 @@ impl GoalAnswer {
         if let Some(duration_ms) = self.duration_ms {
             object.set("durationMs", duration_ms);
         }
-        Value::Object(object)
+        Value::from(object)
     }
 }
 
@@ -208,7 +208,7 @@ impl Proof {
                 }
             }
         }
-        Value::Object(object)
+        Value::from(object)
     }
 }
 
@@ -223,6 +223,6 @@ impl ProofCondition {
             }
         }
         object.set("satisfied", self.satisfied);
-        Value::Object(object)
+        Value::from(object)
     }
 }

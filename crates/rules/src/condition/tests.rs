@@ -86,7 +86,7 @@ fn truth_table() {
         let mut payload = Object::new();
         source.into_iter().for_each(|value| payload.set("source", value));
         operand.clone().into_iter().for_each(|value| payload.set("operand", value));
-        let world = World::of(Value::Object(payload));
+        let world = World::of(Value::from(payload));
         let literal =
             operand.map_or_else(|| "{\"ref\":\"event.operand\"}".to_owned(), |value| value.to_json());
         for operand in [literal.as_str(), r#"{"ref":"event.operand"}"#] {

@@ -189,7 +189,7 @@ fn arguments_resolve_at_their_top() {
         .collect();
     let resolved = Argument::resolve_members(&members, &world).expect("known sources");
     let expected = r#"{"a":{"a":"A"},"deep":{"b":{"ref":"event.id"}},"list":[{"ref":"event.id"}],"tmpl":"${event.id}","extra":1}"#;
-    assert_eq!(Value::Object(resolved).to_json(), expected);
+    assert_eq!(Value::from(resolved).to_json(), expected);
     let gone = Argument::parse(&v(r#"{"ref":"event.nope"}"#));
     assert_eq!(gone.resolve_or_null(&world).expect("known source").to_json(), "null");
 }

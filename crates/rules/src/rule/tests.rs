@@ -98,7 +98,7 @@ impl Scope for World {
 
 fn compile(text: &str) -> Rule {
     let Value::Object(object) = v(text) else { panic!("an object") };
-    Rule::compile(object).expect(text)
+    Rule::compile(*object).expect(text)
 }
 
 fn with_actions(actions: &str) -> Rule {
@@ -113,7 +113,7 @@ fn defaults_are_filled_in_and_unknown_members_kept() {
         r#"{"id":"m","name":"M","trigger":{"type":"event","topic":"x"},"ui":{"x":10},"version":9,"createdAt":1,"updatedAt":2}"#,
     );
     let expected = r#"{"id":"m","name":"M","trigger":{"type":"event","topic":"x"},"ui":{"x":10},"priority":0,"enabled":true,"tags":[],"conditions":[],"actions":[]}"#;
-    assert_eq!(Value::Object(rule.source().clone()).to_json(), expected);
+    assert_eq!(Value::from(rule.source().clone()).to_json(), expected);
     assert!(rule.enabled && rule.priority == 0.0 && rule.tags.is_empty() && rule.group.is_none());
     assert!(rule.conditions.is_empty() && rule.actions.is_empty() && rule.lookups.is_empty());
 }
@@ -127,7 +127,7 @@ fn updates_replace_top_level_members() {
     );
     let merged = rule.merge(updates.as_object().expect("object"));
     let expected = r#"{"id":"u1","name":"u1","tags":["t"],"trigger":{"type":"bad"},"priority":5,"enabled":true,"conditions":[],"actions":[],"color":"red"}"#;
-    assert_eq!(Value::Object(merged.clone()).to_json(), expected);
+    assert_eq!(Value::from(merged.clone()).to_json(), expected);
     let errors = Rule::compile(merged).expect_err("bad trigger");
     assert_eq!(errors.len(), 1);
     assert_eq!(errors[0].path, "trigger.type");

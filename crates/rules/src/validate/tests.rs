@@ -390,9 +390,9 @@ fn arbitrary() -> impl Strategy<Value = Value> {
     ];
     leaf.prop_recursive(6, 64, 6, move |inner| {
         prop_oneof![
-            1 => prop::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
+            1 => prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
             3 => prop::collection::vec((name.clone(), inner), 0..6).prop_map(|members| {
-                Value::Object(members.into_iter().map(|(name, value)| (name.into(), value)).collect())
+                Value::from(members.into_iter().map(|(name, value)| (name.into(), value)).collect::<Object>())
             }),
         ]
     })
@@ -467,7 +467,7 @@ fn validation_decides_about_compiling(rule: Value) -> Result<(), TestCaseError> 
     let expected: Vec<Severity> = vec![Severity::Error; report.errors.len()];
     prop_assert_eq!(report.errors.iter().map(|issue| issue.severity).collect::<Vec<_>>(), expected);
     if let Value::Object(rule) = rule {
-        match Rule::compile(rule.clone()) {
+        match Rule::compile(*rule.clone()) {
             Ok(compiled) => {
                 prop_assert!(report.is_valid());
                 let again = Rule::compile(compiled.source().clone()).expect("its own source");

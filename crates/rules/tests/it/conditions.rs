@@ -134,7 +134,7 @@ fn example_28_lookups() {
                     object.set("tier", "gold");
                     object.set("score", 5.0);
                     object.set("calls", calls);
-                    Ok(Value::Object(object))
+                    Ok(Value::from(object))
                 }
                 _ => Err(ServiceError::UnknownMethod),
             }

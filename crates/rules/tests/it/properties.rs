@@ -311,7 +311,7 @@ fn small() -> EngineOptions {
 
 fn data(index: usize) -> Object {
     let value = crate::support::json(VALUES[index]);
-    if let Value::Object(object) = value { object } else { Object::new() }
+    if let Value::Object(object) = value { *object } else { Object::new() }
 }
 
 /// Runs the calls; gives everything they answered and caused, as text.

@@ -31,7 +31,7 @@ pub(crate) fn json(text: &str) -> Value {
 
 pub(crate) fn object(text: &str) -> Object {
     let Value::Object(object) = json(text) else { panic!("{text} is no object") };
-    object
+    *object
 }
 
 /// The log lines among some outputs.

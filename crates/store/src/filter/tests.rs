@@ -232,7 +232,7 @@ fn shown(filter: &str) -> Vec<String> {
     };
     let shown = |condition: &IndexableCondition<'_>| match condition {
         IndexableCondition::OneOf(name, values) => {
-            format!("{name} {}", Value::Array(values.to_vec()).to_json())
+            format!("{name} {}", Value::from(values.to_vec()).to_json())
         }
         IndexableCondition::Range(name, low, high) => format!("{name} {} {}", bound(*low), bound(*high)),
     };
@@ -400,7 +400,7 @@ fn scalar() -> impl Strategy<Value = Value> {
 fn any_value() -> impl Strategy<Value = Value> {
     prop_oneof![
         6 => scalar(),
-        1 => prop::collection::vec(scalar(), 0..3).prop_map(Value::Array),
+        1 => prop::collection::vec(scalar(), 0..3).prop_map(Value::from),
         1 => Just(value(r#"{"a":1}"#)),
         1 => Just(value(r#"{"$gt":1}"#)),
         1 => Just(value("{}")),
@@ -430,11 +430,12 @@ fn condition() -> impl Strategy<Value = Value> {
         "plain",
     ])
     .prop_map(CompactString::from);
-    let list = prop::collection::vec(any_value(), 0..4).prop_map(Value::Array);
+    let list = prop::collection::vec(any_value(), 0..4).prop_map(Value::from);
     let operand = prop_oneof![any_value(), list];
     prop_oneof![
         any_value(),
-        prop::collection::vec((operator, operand), 1..3).prop_map(|m| Value::Object(m.into_iter().collect())),
+        prop::collection::vec((operator, operand), 1..3)
+            .prop_map(|m| Value::from(m.into_iter().collect::<Object>())),
     ]
 }
 
@@ -443,10 +444,10 @@ fn filter() -> impl Strategy<Value = Object> {
         prop::collection::vec((name(), condition()), 0..3).prop_map(|m| m.into_iter().collect::<Object>());
     flat.prop_recursive(3, 24, 3, |inner| {
         let branch = prop_oneof![
-            8 => inner.prop_map(Value::Object),
+            8 => inner.prop_map(Value::from),
             1 => Just(value(r#""{{ params.c }}""#)),
         ];
-        let branches = prop::collection::vec(branch, 0..3).prop_map(Value::Array);
+        let branches = prop::collection::vec(branch, 0..3).prop_map(Value::from);
         let kind = prop::sample::select(vec!["$or", "$and"]).prop_map(CompactString::from);
         let members = prop_oneof![(kind, branches), (name(), condition())];
         prop::collection::vec(members, 0..3).prop_map(|m| m.into_iter().collect())
@@ -499,7 +500,7 @@ proptest! {
         literal in any::<bool>(),
         operators in any::<bool>(),
     ) {
-        let params = Value::Object(params.into_iter().collect());
+        let params = Value::from(params.into_iter().collect::<Object>());
         let source = if literal { None } else { Some(&params) };
         let naive = naive::Naive { params: source, operators };
         let given = match source {
@@ -524,7 +525,7 @@ proptest! {
     #[test]
     fn any_object_is_accepted_or_refused(text in "[\\[\\]{}:,\"$ora-n1 ]{0,30}", strict in any::<bool>()) {
         if let Ok(Value::Object(filter)) = parse(&text, 32) {
-            let _ = Filter::compile(&filter, strict).map(|compiled| compiled.matches(&filter));
+            let _ = Filter::compile(&filter, strict).map(|compiled| compiled.matches(&*filter));
         }
     }
 }

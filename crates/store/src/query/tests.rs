@@ -252,7 +252,7 @@ fn faulty_definitions_are_refused() {
 fn the_definition_is_given_back() {
     let config = r#"{"bucket":"u","filter":null,"fields":[],"limit":"1","extra":1}"#;
     let definition = define(config);
-    assert_eq!(Value::Object(definition.config().clone()).to_json(), config);
+    assert_eq!(Value::from(definition.config().clone()).to_json(), config);
     assert_eq!((definition.name.as_str(), definition.bucket.as_str()), ("q", "u"));
     for (config, bucket) in
         [("{}", "undefined"), (r#"{"bucket":null}"#, "null"), (r#"{"bucket":5}"#, "5"), (config, "u")]
@@ -506,7 +506,7 @@ proptest! {
             r#"{"bucket":"u","filter":{"$or":[{"a":"{{ params.a }}"},{"b":{"$gte":"{{ params.b }}"}}]},"fields":["a"]}"#,
         );
         let records: Vec<Record> = records.into_iter().map(|object| Record(object, String::new())).collect();
-        let (left, right) = (Value::Object(left), Value::Object(right));
+        let (left, right) = (Value::from(left), Value::from(right));
         if definition.canonical_params(Some(&left)) == definition.canonical_params(Some(&right)) {
             let results = [&left, &right].map(|params| evaluate(&definition, Some(params), &records));
             prop_assert_eq!(&results[0], &results[1]);

@@ -4,7 +4,7 @@ use noex_json::Object;
 
 fn object(text: &str) -> Object {
     let Ok(Value::Object(object)) = noex_json::parse(text, 9) else { panic!("{text}") };
-    object
+    *object
 }
 
 fn router(filters: &[&str]) -> (Router, Vec<Filter>) {

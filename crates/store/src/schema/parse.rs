@@ -239,7 +239,7 @@ impl Check<'_> {
             pattern: members.pattern()?,
             allowed: match members.members.get("enum") {
                 None => None,
-                Some(Value::Array(values)) => Some(values.clone()),
+                Some(Value::Array(values)) => Some(values.clone().into_vec()),
                 Some(_) => return Err(self.problem(path, "enum must be an array")),
             },
             min: members.number("min")?,

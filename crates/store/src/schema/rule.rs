@@ -128,7 +128,7 @@ impl Rule {
             }
             Value::Object(object) => {
                 if let Inside::Properties(rules) = &self.inside {
-                    let members = Lookup::new(object, rules.len());
+                    let members = Lookup::new(&**object, rules.len());
                     for (name, rule) in rules {
                         rule.check(members.find(name), false, &Path::Member(Some(path), name), issues);
                     }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 fn object(text: &str) -> Object {
     match parse_json(text, 128) {
-        Ok(Value::Object(object)) => object,
+        Ok(Value::Object(object)) => *object,
         other => panic!("{text}: {other:?}"),
     }
 }
@@ -49,7 +49,7 @@ impl Generate for Fixed {
 fn completed(definition: &Definition, record: &str) -> String {
     let mut record = object(record);
     definition.complete(&mut record, &mut Fixed { bytes: 0 });
-    Value::Object(record).to_json()
+    Value::from(record).to_json()
 }
 
 /// The message of a failed validation without its beginning; empty if there is none.
@@ -426,9 +426,9 @@ fn json(depth: u32) -> impl Strategy<Value = Value> {
             "maxSize",
         ]);
         prop_oneof![
-            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
             prop::collection::vec((name, inner), 0..6).prop_map(|members| {
-                Value::Object(members.into_iter().map(|(name, value)| (name.into(), value)).collect())
+                Value::from(members.into_iter().map(|(name, value)| (name.into(), value)).collect::<Object>())
             }),
         ]
     })
@@ -445,7 +445,7 @@ proptest! {
         let mut config = object(r#"{"key":"id","schema":{"id":{"type":"string"}}}"#);
         let Some(Value::Object(mut schema)) = config.remove("schema") else { unreachable!() };
         schema.set("a", field);
-        config.set("schema", schema);
+        config.set("schema", *schema);
         config.set("ttl", ttl);
         let plain = define(&with(r#""x":1"#));
         let definition = Definition::parse("b", &config).unwrap_or(plain);
@@ -456,7 +456,7 @@ proptest! {
         }
         if let Value::Object(mut record) = record {
             definition.complete(&mut record, &mut Fixed { bytes: 0 });
-            let _ = definition.validate(&record);
+            let _ = definition.validate(&*record);
         }
     }
 }

@@ -54,7 +54,7 @@ fn a_page_goes_on_where_its_cursor_was() {
     assert_eq!(keys(1.0), Some(vec![3.0]));
     assert_eq!(keys(4.0), None);
     assert!(
-        table.position(Some(&Value::Null)).is_none() && table.position(Some(&Value::Array(vec![]))).is_none()
+        table.position(Some(&Value::Null)).is_none() && table.position(Some(&Value::from(vec![]))).is_none()
     );
 }
 

@@ -20,15 +20,16 @@ fn value(wild: bool) -> BoxedStrategy<Value> {
 
 fn condition(wild: bool) -> impl Strategy<Value = Value> {
     let operator = prop::sample::select(vec!["$eq", "$gt", "$gte", "$lt", "$lte", "$neq"]);
-    let single = |name: &str, value: Value| Value::Object([(name.into(), value)].into_iter().collect());
+    let single =
+        |name: &str, value: Value| Value::from([(name.into(), value)].into_iter().collect::<Object>());
     prop_oneof![
         2 => value(wild),
         3 => (operator, value(wild)).prop_map(move |(name, value)| single(name, value)),
-        1 => prop::collection::vec(value(wild), 0..4).prop_map(move |list| single("$in", Value::Array(list))),
-        1 => (value(wild), value(wild)).prop_map(move |(a, b)| single("$between", Value::Array(vec![a, b]))),
+        1 => prop::collection::vec(value(wild), 0..4).prop_map(move |list| single("$in", Value::from(list))),
+        1 => (value(wild), value(wild)).prop_map(move |(a, b)| single("$between", Value::from(vec![a, b]))),
         1 => prop::sample::select(vec!["", "a", "1", "\u{1F600}"]).prop_map(move |text| single("$startsWith", text.into())),
         1 => (value(wild), value(wild)).prop_map(|(a, b)| {
-            Value::Object([("$gte".into(), a), ("$lt".into(), b)].into_iter().collect())
+            Value::from([("$gte".into(), a), ("$lt".into(), b)].into_iter().collect::<Object>())
         }),
     ]
 }
@@ -41,7 +42,7 @@ fn filter(wild: bool) -> impl Strategy<Value = Object> {
     (flat, prop::option::weighted(0.2, condition(wild))).prop_map(|(mut filter, nested)| {
         if let Some(nested) = nested {
             let nested: Object = [("a".into(), nested)].into_iter().collect();
-            filter.set("$and", Value::Array(vec![Value::Object(nested)]));
+            filter.set("$and", Value::from(vec![Value::from(nested)]));
         }
         filter
     })
@@ -126,7 +127,7 @@ proptest! {
             for request in requests {
                 let plain = store.prepare_read(EPOCH_MS, "plain", request.clone()).unwrap().run();
                 let indexed = store.prepare_read(EPOCH_MS, "indexed", request).unwrap().run();
-                prop_assert_eq!(json_of(&plain), json_of(&indexed), "{}", Value::Object(filter.clone()).to_json());
+                prop_assert_eq!(json_of(&plain), json_of(&indexed), "{}", Value::from(filter.clone()).to_json());
             }
             let operation = |bucket: &str| Operation::Where { bucket: bucket.into(), filter: filter.clone() };
             let results = store.transaction(EPOCH_MS, vec![operation("plain"), operation("indexed")]).unwrap();

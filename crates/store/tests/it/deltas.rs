@@ -124,7 +124,7 @@ fn results_without_keys_are_told_in_full() {
     // A list as key names no record.
     let lists = object(r#"{"key":"id","schema":{"id":{"type":"array"}}}"#);
     store.define_bucket(EPOCH_MS, "lists", &lists).unwrap();
-    let long = [("id".into(), Value::Array(vec![Value::Null; 99]))].into_iter().collect();
+    let long = [("id".into(), Value::from(vec![Value::Null; 99]))].into_iter().collect();
     store.insert(EPOCH_MS, "lists", long).unwrap();
     assert!(follow(&mut store, r#"{"bucket":"lists","fields":["id"]}"#, 4));
     store.insert(EPOCH_MS, "lists", object(r#"{"id":[1]}"#)).unwrap();

@@ -147,7 +147,7 @@ pub(crate) struct Config(pub(crate) Object);
 
 impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&Value::Object(self.0.clone()).to_json())
+        f.write_str(&Value::from(self.0.clone()).to_json())
     }
 }
 
@@ -328,7 +328,7 @@ impl Bench {
             let texts: Vec<(Object, String)> = bucket
                 .rows
                 .iter()
-                .map(|row| (row.members.clone(), Value::Object(row.members.clone()).to_json()))
+                .map(|row| (row.members.clone(), Value::from(row.members.clone()).to_json()))
                 .collect();
             let fresh = compiled.evaluate(texts.iter(), |row| &row.0, |row| &row.1);
             prop_assert_eq!(
@@ -354,7 +354,7 @@ impl Bench {
         for (at, name) in BUCKETS.iter().enumerate() {
             let bucket = self.model.buckets[at].clone();
             let rows: Vec<String> =
-                bucket.rows.iter().map(|row| Value::Object(row.members.clone()).to_json()).collect();
+                bucket.rows.iter().map(|row| Value::from(row.members.clone()).to_json()).collect();
             let Answer::Records(all) = self.read(at, ReadRequest::All) else { panic!("no list") };
             prop_assert_eq!(texts(&all), rows);
             let stats = self.wire.store.bucket_stats(name).unwrap();
@@ -373,7 +373,7 @@ impl Bench {
                 let expected: Vec<String> = bucket
                     .matching(&filter)
                     .iter()
-                    .map(|row| Value::Object(row.members.clone()).to_json())
+                    .map(|row| Value::from(row.members.clone()).to_json())
                     .collect();
                 let Answer::Records(found) = self.read(at, ReadRequest::Where(filter)) else {
                     panic!("no list")
@@ -403,7 +403,7 @@ impl Bench {
         let Answer::Records(last) = self.read(at, ReadRequest::Last(3)) else { panic!("no list") };
         prop_assert_eq!(texts(&last), walked[walked.len().saturating_sub(3)..].to_vec());
         let rows: Vec<String> =
-            bucket.rows.iter().map(|row| Value::Object(row.members.clone()).to_json()).collect();
+            bucket.rows.iter().map(|row| Value::from(row.members.clone()).to_json()).collect();
         if bucket.definition.ordered {
             walked.sort();
             let mut rows = rows;

@@ -325,7 +325,7 @@ impl History {
             let (_, rows) = records.iter().find(|(bucket, _)| *bucket == query.bucket.as_str()).unwrap();
             let fresh = compiled.evaluate(rows.iter(), |row| row.members(), |row| row.json());
             let known = client.state.as_ref().expect("answered").result.as_deref();
-            let shown = || (Value::Object(config.clone()).to_json(), client.params.to_json());
+            let shown = || (Value::from(config.clone()).to_json(), client.params.to_json());
             assert_eq!(known, fresh.as_deref(), "{:?} {:?}", shown(), self.store.view_stats());
         }
         for client in self.clients.values().filter(|client| client.follows) {
@@ -390,7 +390,7 @@ fn follow(list: &Value, changes: &Object) -> Value {
     for (at, record) in placed {
         list.insert(at, record);
     }
-    Value::Array(list)
+    Value::from(list)
 }
 
 fn variable(name: &str) -> Option<u64> {

@@ -94,7 +94,7 @@ fn a_write_looks_only_at_views_that_it_may_concern() {
                 params.set("p", view as f64);
                 params.set("q", view as f64 + 0.5);
                 params.set("t", format!("{view:07}").as_str());
-                drop(begin(&mut store, "q", Some(&Value::Object(params)), view as u64));
+                drop(begin(&mut store, "q", Some(&Value::from(params)), view as u64));
             }
             store.insert(EPOCH_MS, "b", record(7, 1.0)).unwrap();
             update(&mut store, 7, 2.0);

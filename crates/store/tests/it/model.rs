@@ -216,7 +216,7 @@ impl Attempt {
     }
 
     fn run(&mut self, call: &Call) -> Result<Vec<String>, StoreError> {
-        let json = |members: &Object| Value::Object(members.clone()).to_json();
+        let json = |members: &Object| Value::from(members.clone()).to_json();
         Ok(match call {
             Call::Insert(bucket, data) => vec![json(&self.insert_single(*bucket, data)?)],
             Call::Update(bucket, key, changes) => vec![json(&self.update_single(*bucket, key, changes)?)],
@@ -292,7 +292,7 @@ impl Attempt {
     }
 
     fn operate(&mut self, operation: &Operation) -> Result<String, StoreError> {
-        let json = |members: &Object| Value::Object(members.clone()).to_json();
+        let json = |members: &Object| Value::from(members.clone()).to_json();
         let list = |rows: Vec<&Row>| {
             format!("[{}]", rows.iter().map(|r| json(&r.members)).collect::<Vec<_>>().join(","))
         };

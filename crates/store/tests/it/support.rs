@@ -29,7 +29,7 @@ pub(crate) fn json(text: &str) -> Value {
 
 pub(crate) fn object(text: &str) -> Object {
     let Value::Object(object) = json(text) else { panic!("not an object: {text}") };
-    object
+    *object
 }
 
 pub(crate) fn options() -> StoreOptions {

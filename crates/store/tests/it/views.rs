@@ -82,8 +82,9 @@ impl Bench {
             Step::Delete(key) => store.delete(EPOCH_MS, "b", &Value::Number(f64::from(key))).unwrap(),
             Step::Subscribe(query, group) => {
                 self.next += 1;
-                let params =
-                    Value::Object([("g".into(), Value::Number(f64::from(group)))].into_iter().collect());
+                let params = Value::from(
+                    [("g".into(), Value::Number(f64::from(group)))].into_iter().collect::<Object>(),
+                );
                 let id = SubscriberId(self.next);
                 let state = match store.subscribe(EPOCH_MS, &query.to_string(), Some(&params), id).unwrap() {
                     Subscribed::Ready(state) => Some(state),

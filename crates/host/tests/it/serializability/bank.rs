@@ -96,7 +96,7 @@ fn read(store: &EmbeddedStore, dice: &mut Dice) -> f64 {
                 key: Value::from(account.to_string().as_str()),
             };
             let accounts = transact(store, (0..ACCOUNTS).map(get).collect()).expect("reads");
-            total(&Value::Array(accounts))
+            total(&Value::from(accounts))
         }
     }
 }

@@ -110,7 +110,7 @@ fn condition(choices: &mut Choices, flavour: Flavour, depth: usize) -> (String, 
         _ => value(choices, flavour),
     };
     if depth < 2 && choices.once_in(6) {
-        let branches = (0..=choices.below(3)).map(|_| Value::Object(filter(choices, flavour, depth + 1)));
+        let branches = (0..=choices.below(3)).map(|_| Value::from(filter(choices, flavour, depth + 1)));
         return (choices_or(depth), Value::Array(branches.collect()));
     }
     let mut tests = Object::new();
@@ -134,7 +134,7 @@ fn condition(choices: &mut Choices, flavour: Flavour, depth: usize) -> (String, 
         let operand = match operator {
             "plain" => return (field.to_owned(), operand(choices)),
             "$in" | "$nin" => Value::Array((0..choices.below(6)).map(|_| operand(choices)).collect()),
-            "$between" => Value::Array(vec![operand(choices), operand(choices)]),
+            "$between" => Value::from(vec![operand(choices), operand(choices)]),
             "$contains" => Value::from(choices.pick(&["a", "1"])),
             "$startsWith" | "$endsWith" => json(choices.pick(&["\"a\"", "\"ab\"", "\"1\"", "\"\"", "1"])),
             "$exists" => Value::Bool(choices.once_in(2)),
@@ -142,7 +142,7 @@ fn condition(choices: &mut Choices, flavour: Flavour, depth: usize) -> (String, 
         };
         tests.set(operator, operand);
     }
-    (field.to_owned(), Value::Object(tests))
+    (field.to_owned(), Value::from(tests))
 }
 
 fn choices_or(depth: usize) -> String {
@@ -221,5 +221,5 @@ pub(super) fn params(choices: &mut Choices, flavour: Flavour) -> Value {
             _ => params.set(name, value(choices, flavour)),
         }
     }
-    Value::Object(params)
+    Value::from(params)
 }
