@@ -398,7 +398,7 @@ impl Hub {
     /// Delivers what earlier calls changed; true if more is left.
     pub fn flush(&self, now: Now) -> bool {
         if let Some(rules) = &self.rules {
-            rules.forward(now.unix_ms, &self.embedded, &*self.routes);
+            rules.forward(now.unix_ms, &*self.routes);
         }
         let more = self.store.flush(now.unix_ms, &*self.routes);
         self.expiry.notice(|| self.next_expiry_ms());

@@ -209,6 +209,7 @@ impl EmbeddedProcedures {
         };
         rules.with_engine(around.now_ms, around.sink, |engine| {
             let (outcome, pending) = self.commit(procedure, input, around, Some(engine))?;
+            rules.catch_up(engine, around.now_ms);
             for effect in pending {
                 // The transaction is done, and the engine agreed to the effect when its step ran: what can still go
                 // wrong is that a rule took the last place for a fact.

@@ -152,23 +152,29 @@ impl EmbeddedRules {
     }
 
     /// Hands changes of the store to the engine, in commit order. Does nothing unless store events are on.
-    pub fn forward(&self, now_ms: u64, store: &EmbeddedStore, sink: &dyn PushSink) {
+    pub fn forward(&self, now_ms: u64, sink: &dyn PushSink) {
+        if self.bridge.store_events {
+            // Every step begins with it.
+            self.step(now_ms, sink, |_| ());
+        }
+    }
+
+    /// Brings the engine up to the last change of the store, so that what comes next finds what came before.
+    pub(crate) fn catch_up(&self, engine: &mut Engine, now_ms: u64) {
         if !self.bridge.store_events {
             return;
         }
-        self.step(now_ms, sink, |engine| {
-            // Taken under the engine's lock: two threads must not swap what they took. Again, because rules may have
-            // changed the store; others' changes come along, so an end is set.
-            for _ in 0..=STORE_CHAIN_MAX + 1 {
-                let commits = store.take_commits();
-                if commits.is_empty() {
-                    break;
-                }
-                for commit in commits {
-                    self.forward_commit(engine, now_ms, commit);
-                }
+        // Taken under the engine's lock: two threads must not swap what they took. Again, because rules may have
+        // changed the store; others' changes come along, so an end is set.
+        for _ in 0..=STORE_CHAIN_MAX + 1 {
+            let commits = self.store.take_commits();
+            if commits.is_empty() {
+                break;
             }
-        });
+            for commit in commits {
+                self.forward_commit(engine, now_ms, commit);
+            }
+        }
     }
 
     /// Uses the engine directly and delivers what follows.
@@ -225,6 +231,7 @@ impl EmbeddedRules {
         drop(self.bridge.pending());
         self.bridge.now_ms.store(now_ms, Ordering::Relaxed);
         self.bridge.depth.store(1, Ordering::Relaxed);
+        self.catch_up(&mut engine, now_ms);
         let outcome = run(&mut engine);
         self.note_kept(&mut engine);
         let ticket = self.bridge.pending();

@@ -110,6 +110,41 @@ fn rules_write_to_the_store_after_a_transaction() {
     assert_eq!(ids(&mut world, &mut client), ["a", "from-rule"]);
 }
 
+/// What comes after a change of the store finds the rules that it triggered done, however it comes.
+#[test]
+fn changes_of_the_store_reach_rules_before_what_comes_after_them() {
+    let rule = r#"{"id":"r","name":"r","trigger":{"type":"event","topic":"bucket.items.inserted"},"actions":[
+        {"type":"set_fact","key":"seen:${event.key}","value":1}]}"#;
+    let rules = RulesOptions { rules: vec![rule.into()], store_events: true, ..RulesOptions::default() };
+    let mut world = World::new(Options { rules: Some(rules), ..options() });
+    let mut client = world.connect();
+    world.ask(&mut client, r#"{"id":0,"type":"rules.subscribe","pattern":"**"}"#);
+    // Sent at once.
+    for text in [
+        r#"{"id":1,"type":"store.insert","bucket":"items","data":{"id":"k"}}"#,
+        r#"{"id":2,"type":"rules.emit","topic":"after"}"#,
+        r#"{"id":3,"type":"rules.getFact","key":"seen:k"}"#,
+    ] {
+        client.text(text);
+    }
+    let topics = |texts: &[String]| -> Vec<String> {
+        let topic = |text: &String| Some(text.split(r#""topic":""#).nth(1)?.split('"').next()?.to_owned());
+        texts.iter().filter(|text| text.contains(r#""type":"push""#)).filter_map(topic).collect()
+    };
+    let seen = world.exchange(&mut client);
+    assert_eq!(topics(&seen), ["bucket.items.inserted", "after"], "{seen:?}");
+    assert_eq!(seen.last().map(String::as_str), Some(r#"{"id":3,"type":"result","data":1}"#));
+    for (key, more) in [("p", ""), ("q", TRANSACTION)] {
+        let seen = call(
+            &mut world,
+            &mut client,
+            &format!(r#"{},{{"action":"rules.emit","topic":"after"}}"#, insert(key)),
+            more,
+        );
+        assert_eq!(topics(&seen), ["bucket.items.inserted", "after"], "{key}: {seen:?}");
+    }
+}
+
 /// What the engine would refuse is refused while the transaction can still be undone.
 #[test]
 fn a_full_or_stopped_engine_stops_a_transaction() {
