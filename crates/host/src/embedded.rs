@@ -113,9 +113,6 @@ impl EmbeddedStore {
     }
 
     fn after_change(&self, store: &mut Store) {
-        for warning in store.take_warnings() {
-            tracing::warn!("{warning}");
-        }
         if let Some(gate) = &self.gate {
             gate.collect(store);
         }

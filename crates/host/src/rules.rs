@@ -17,6 +17,7 @@ use noex_rules::{
 use noex_store::{Change, Commit, Image, JournalEntry, JournalError, StoreError};
 use parking_lot::Mutex;
 use std::{
+    borrow::Cow,
     collections::{HashMap, VecDeque},
     fmt,
     sync::{
@@ -56,6 +57,8 @@ impl fmt::Debug for EmbeddedRules {
     }
 }
 
+/// Characters of a rule's message that are logged.
+const LOGGED_CHARS_MAX: usize = 2000;
 /// How many times a change of the store may lead, through rules, to another one.
 const STORE_CHAIN_MAX: usize = 10;
 
@@ -358,12 +361,20 @@ fn load(engine: &mut Engine, options: &RulesOptions, now_ms: u64) -> Vec<String>
     problems
 }
 
+/// What a rule says, for the log: clients choose the words, and how many.
+fn shortened(message: &str) -> Cow<'_, str> {
+    match message.char_indices().nth(LOGGED_CHARS_MAX) {
+        Some((end, _)) => Cow::Owned(format!("{}…", message.get(..end).unwrap_or_default())),
+        None => Cow::Borrowed(message),
+    }
+}
+
 /// Gives an event and whom to deliver it to; everything else is for the log.
 fn log_unless_event(output: Output) -> Option<(SubId, Arc<str>)> {
     match output {
         Output::Event { subscriber: SubscriberId(id), event } => return Some((SubId(id), event)),
         Output::Log { level, message, rule } => {
-            let rule = rule.unwrap_or_default();
+            let (rule, message) = (rule.unwrap_or_default(), shortened(&message));
             match level {
                 LogLevel::Error => tracing::error!(%rule, "{message}"),
                 LogLevel::Warn => tracing::warn!(%rule, "{message}"),
@@ -372,7 +383,7 @@ fn log_unless_event(output: Output) -> Option<(SubId, Arc<str>)> {
             }
         }
         Output::ActionFailed { rule, index, action, message } => {
-            tracing::warn!(%rule, index, action, "action failed: {message}");
+            tracing::warn!(%rule, index, action, "action failed: {}", shortened(&message));
         }
         other => tracing::warn!(?other, "output without a receiver"),
     }

@@ -1,30 +1,242 @@
 //! The log on standard error.
+//!
+//! Lines go through a queue to a thread of their own, for a reader that is slow or has stopped must not stop the
+//! server. What does not fit is counted and told later. Clients choose some of the words, so a line stays one line.
 
 use noex_config::{Log, LogFormat, LogLevel};
-use std::io::{self, Write};
-use tracing_subscriber::filter::LevelFilter;
+use std::{
+    collections::VecDeque,
+    fmt::Write as _,
+    io::{self, Write},
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
+    thread,
+    time::Duration,
+};
+use tracing_subscriber::{filter::LevelFilter, fmt::MakeWriter};
+
+/// Lines that wait to be written.
+const LINES_MAX: usize = 1024;
+/// Bytes of a line; of a longer one the rest is left out.
+const LINE_BYTES_MAX: usize = 8 * 1024;
+/// Time for the last lines at the end of the process.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The queue of the process.
+static LINES: OnceLock<Lines> = OnceLock::new();
+
+#[derive(Clone)]
+struct Lines {
+    shared: Arc<Shared>,
+    /// Lines are JSON, which has escaped its texts.
+    json: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// The queue has changed.
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    lines: VecDeque<String>,
+    /// Lines that found no place since the last that did.
+    lost: u64,
+    is_writing: bool,
+}
 
 /// Starts logging.
-pub(crate) fn start(config: &Log) {
+///
+/// # Errors
+/// If the thread that writes cannot be started.
+pub(crate) fn start(config: &Log) -> io::Result<()> {
     let level = match config.level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
     };
+    let json = matches!(config.format, LogFormat::Json);
+    let lines = Lines::start(json, io::stderr())?;
+    let lines = LINES.get_or_init(|| lines).clone();
     let builder = tracing_subscriber::fmt()
-        .with_writer(io::stderr)
+        .with_writer(lines)
         .with_max_level(level)
         .with_target(false)
         .with_ansi(false);
-    match config.format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().init(),
+    if json {
+        builder.json().init()
+    } else {
+        builder.init()
     }
+    Ok(())
 }
 
 /// Writes lines for people, without time and level.
 pub(crate) fn plain(text: &str) {
-    // A log that nobody reads must not stop the server.
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    match LINES.get() {
+        Some(lines) => lines.send(format!("{text}\n")),
+        // Nobody to tell, if that fails.
+        None => drop(writeln!(io::stderr().lock(), "{text}")),
+    }
+}
+
+/// Waits until all has been written, for a bounded time.
+pub(crate) fn finish() {
+    if let Some(lines) = LINES.get() {
+        lines.finish(FINISH_TIMEOUT);
+    }
+}
+
+impl Shared {
+    /// A panic while it is locked leaves it whole.
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes lines for ever. Whoever reads the log may have gone, which is nobody's concern.
+    fn write(&self, mut out: impl Write) {
+        let mut queue = self.lock();
+        loop {
+            let Some(line) = queue.lines.pop_front() else {
+                queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            // All that is lost came after what waits.
+            let lost = if queue.lines.is_empty() { std::mem::take(&mut queue.lost) } else { 0 };
+            queue.is_writing = true;
+            drop(queue);
+            let _ = out.write_all(line.as_bytes());
+            if lost > 0 {
+                let text = format!("{lost} lines of the log are missing: it is read too slowly\n");
+                let _ = out.write_all(text.as_bytes());
+            }
+            queue = self.lock();
+            queue.is_writing = false;
+            self.changed.notify_all();
+        }
+    }
+}
+
+impl Lines {
+    fn start(json: bool, out: impl Write + Send + 'static) -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let lines = Self { shared: Arc::clone(&shared), json };
+        thread::Builder::new().name("noex-log".to_owned()).spawn(move || shared.write(out))?;
+        Ok(lines)
+    }
+
+    fn send(&self, line: String) {
+        let mut queue = self.shared.lock();
+        if queue.lines.len() < LINES_MAX {
+            queue.lines.push_back(line);
+        } else {
+            queue.lost += 1;
+        }
+        drop(queue);
+        self.shared.changed.notify_all();
+    }
+
+    fn finish(&self, timeout: Duration) {
+        let waits = |queue: &mut Queue| queue.is_writing || !queue.lines.is_empty();
+        // Whatever is left then is lost.
+        let _ = self.shared.changed.wait_timeout_while(self.shared.lock(), timeout, waits);
+    }
+}
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = &'a Self;
+
+    fn make_writer(&'a self) -> &'a Self {
+        self
+    }
+}
+
+/// Takes one whole line with each call.
+impl Write for &Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(bytes);
+        self.send(if self.json { text.into_owned() } else { one_line(&text) });
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Escapes control characters and leaves out what is too much.
+fn one_line(text: &str) -> String {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let mut line = String::with_capacity(text.len().min(LINE_BYTES_MAX) + 1);
+    for (at, character) in text.char_indices() {
+        if line.len() >= LINE_BYTES_MAX {
+            let _ = write!(line, "… ({} bytes more)", text.len() - at);
+            break;
+        }
+        if character.is_control() {
+            line.extend(character.escape_debug());
+        } else {
+            line.push(character);
+        }
+    }
+    line.push('\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    /// Writes only when it is told to, and tells what.
+    struct Slow(mpsc::Receiver<()>, mpsc::Sender<String>);
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.recv().map_err(|_| io::ErrorKind::BrokenPipe)?;
+            let _ = self.1.send(String::from_utf8_lossy(bytes).into_owned());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_is_one_line_of_bounded_length() {
+        assert_eq!(one_line("WARN a\nb\u{1b}[31m\tc \u{85}ä\n"), "WARN a\\nb\\u{1b}[31m\\tc \\u{85}ä\n");
+        let long = one_line(&"ä".repeat(LINE_BYTES_MAX));
+        assert!(
+            long.len() < LINE_BYTES_MAX + 40 && long.ends_with("ä… (8192 bytes more)\n"),
+            "{}",
+            long.len()
+        );
+    }
+
+    /// Whoever logs never waits, and whoever reads learns what is missing.
+    #[test]
+    fn a_log_that_nobody_reads_stops_nobody() {
+        let (go, may_go) = mpsc::channel();
+        let (told, lines_told) = mpsc::channel();
+        let lines = Lines::start(false, Slow(may_go, told)).expect("a thread");
+        for n in 0..2 * LINES_MAX {
+            (&lines).write_all(format!("line {n}\n").as_bytes()).expect("never fails");
+        }
+        lines.finish(Duration::ZERO);
+        let lost = lines.shared.lock().lost;
+        // One may be in the hands of the thread.
+        assert!((LINES_MAX as u64 - 1..=LINES_MAX as u64).contains(&lost), "{lost}");
+        for _ in 0..=2 * LINES_MAX as u64 - lost {
+            go.send(()).expect("it listens");
+        }
+        lines.finish(Duration::from_secs(60));
+        let told: Vec<String> = lines_told.try_iter().collect();
+        assert_eq!(told.len() as u64, 2 * LINES_MAX as u64 - lost + 1);
+        assert_eq!(told.first().map(String::as_str), Some("line 0\n"));
+        let missing = format!("{lost} lines of the log are missing: it is read too slowly\n");
+        assert_eq!(told.last(), Some(&missing));
+    }
 }

@@ -48,8 +48,12 @@ fn main() -> ExitCode {
         }
         Err(error @ LoadError::File(_)) => return fail(&error.to_string()),
     };
-    log::start(&loaded.config.log);
-    runtime::block_on(run(loaded.config, loaded.warnings))
+    if let Err(error) = log::start(&loaded.config.log) {
+        return fail(&format!("Fatal: cannot start the log: {error}"));
+    }
+    let code = runtime::block_on(run(loaded.config, loaded.warnings));
+    log::finish();
+    code
 }
 
 async fn run(config: Config, warnings: Vec<String>) -> ExitCode {
@@ -128,6 +132,7 @@ fn print(text: &str) -> ExitCode {
 }
 
 fn fail(text: &str) -> ExitCode {
+    log::finish();
     // There is nobody to tell if the error stream is gone.
     let _ = writeln!(io::stderr().lock(), "{}", text.trim_end_matches('\n'));
     ExitCode::FAILURE

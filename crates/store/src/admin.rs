@@ -6,7 +6,7 @@ use crate::plan::Source;
 use crate::query::{QueryDefinition, QueryOptions, Shape};
 use crate::schema::Definition;
 use crate::stats::{QueryViews, ViewStats, number_of, object};
-use crate::store::{Store, warn};
+use crate::store::Store;
 use crate::undo::{Undo, definition_text};
 use crate::views::{EndReason, Evaluated, Evaluation, Published, Subscribed, SubscriberId, ViewId, ViewKey};
 use noex_json::{CompactString, Object, Value};
@@ -240,7 +240,7 @@ impl Store {
             return Ok(*view);
         }
         let compiled = query.definition.compile(params, options)?;
-        warn(&mut self.warnings, &bucket, &compiled.filter);
+        self.warnings.note(self.now_ms, &bucket, &compiled.filter);
         let key = ViewKey { query: name.into(), params: canonical.clone(), bucket };
         let view = self.views.add(key, compiled);
         if let Some(query) = self.queries.get_mut(name) {

@@ -43,6 +43,7 @@ mod tables;
 mod transaction;
 mod undo;
 mod views;
+mod warnings;
 
 pub use commit::{Change, Commit};
 pub use dormant::RestoreProgress;

@@ -5,11 +5,10 @@ use crate::filter::Filter;
 use crate::operation::{Operation, OperationResult};
 use crate::read::{Answer, PreparedRead, ReadRequest};
 use crate::record::Record;
-use crate::store::warn;
 use crate::table::BucketId;
 use crate::transaction::Transaction;
+use crate::warnings::Warnings;
 use noex_json::{CompactString, Object, Value};
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
@@ -18,7 +17,7 @@ use std::sync::Arc;
 pub struct Program<'a, 't> {
     transaction: &'a mut Transaction<'t>,
     strict: bool,
-    warnings: &'a mut VecDeque<String>,
+    warnings: &'a mut Warnings,
     operations: usize,
 }
 
@@ -32,7 +31,7 @@ impl<'a, 't> Program<'a, 't> {
     pub(crate) fn new(
         transaction: &'a mut Transaction<'t>,
         strict: bool,
-        warnings: &'a mut VecDeque<String>,
+        warnings: &'a mut Warnings,
     ) -> Self {
         Self { transaction, strict, warnings, operations: 0 }
     }
@@ -51,8 +50,10 @@ impl<'a, 't> Program<'a, 't> {
     /// [`StoreError::BucketNotDefined`], [`StoreError::InvalidFilter`].
     pub fn prepare_read(&mut self, bucket: &str, request: ReadRequest) -> Result<PreparedRead, StoreError> {
         let table = self.transaction.tables.require(bucket)?;
-        let warnings = &mut *self.warnings;
-        PreparedRead::new(table, request, self.strict, &mut |filter: &Filter| warn(warnings, bucket, filter))
+        let (warnings, now_ms) = (&mut *self.warnings, self.transaction.now_ms);
+        PreparedRead::new(table, request, self.strict, &mut |filter: &Filter| {
+            warnings.note(now_ms, bucket, filter);
+        })
     }
 
     /// Inserts a record and gives it as it will be stored. A key that was in use before the transaction is a conflict

@@ -21,13 +21,10 @@ use crate::tables::Tables;
 use crate::transaction::{Mode, OnDuplicate, Outcome, Random, Transaction};
 use crate::undo::Log;
 use crate::views::Views;
+use crate::warnings::Warnings;
 use noex_json::{Object, Value};
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-
-/// At most so many warnings wait for the owner; further ones are dropped.
-const WARNINGS_MAX: usize = 64;
 
 /// Buckets, queries and views. See the [crate documentation](crate).
 pub struct Store {
@@ -37,7 +34,7 @@ pub struct Store {
     pub(crate) queries: Queries,
     pub(crate) views: Views,
     /// Latest time seen.
-    now_ms: u64,
+    pub(crate) now_ms: u64,
     /// Number of the last commit.
     pub(crate) lsn: u64,
     keep_commits: bool,
@@ -50,7 +47,7 @@ pub struct Store {
     pub(crate) dormant: Sleepers,
     /// Nothing expires for the time being.
     suspended: bool,
-    pub(crate) warnings: VecDeque<String>,
+    pub(crate) warnings: Warnings,
     ignored_restrictions: u64,
 }
 
@@ -85,7 +82,7 @@ impl Store {
             replaced: None,
             dormant: Sleepers::default(),
             suspended: false,
-            warnings: VecDeque::new(),
+            warnings: Warnings::default(),
             ignored_restrictions: 0,
         }
     }
@@ -362,9 +359,9 @@ impl Store {
     ) -> Result<PreparedRead, StoreError> {
         self.advance(now_ms);
         let table = self.tables.require(bucket)?;
-        let warnings = &mut self.warnings;
+        let (warnings, now_ms) = (&mut self.warnings, self.now_ms);
         PreparedRead::new(table, request, self.options.strict_filters, &mut |filter| {
-            warn(warnings, bucket, filter)
+            warnings.note(now_ms, bucket, filter);
         })
     }
 
@@ -433,10 +430,11 @@ impl Store {
         self.commits.truncate(self.commits.partition_point(|commit| commit.lsn < lsn));
     }
 
-    /// Takes warnings for the log: unknown operators that filters contained and that were ignored.
+    /// Takes warnings for the log: unknown operators that filters contained and that were ignored. Each comes once a
+    /// minute, at most 64 in a minute, and none is longer than a line.
     #[must_use]
     pub fn take_warnings(&mut self) -> Vec<String> {
-        self.warnings.drain(..).collect()
+        self.warnings.take()
     }
 
     /// Gives statistics.
@@ -471,15 +469,5 @@ impl Store {
             has_ttl: table.definition.ttl_ms.is_some(),
             size_max: table.definition.size_max,
         })
-    }
-}
-
-/// Notes operators that a filter ignores.
-pub(crate) fn warn(warnings: &mut VecDeque<String>, place: &str, filter: &Filter) {
-    for operator in filter.unknown_operators() {
-        let text = format!("ignored unknown filter operator \"{operator}\" on bucket \"{place}\"");
-        if warnings.len() < WARNINGS_MAX && !warnings.contains(&text) {
-            warnings.push_back(text);
-        }
     }
 }

@@ -13,13 +13,7 @@ use std::sync::Arc;
 impl EmbeddedStore {
     /// Prepares a read under the lock and runs it outside.
     fn read(&self, now_ms: u64, bucket: &str, request: ReadRequest) -> Answered {
-        let (prepared, ticket) = self.peek(Some(bucket), |store| {
-            let prepared = store.prepare_read(now_ms, bucket, request);
-            for warning in store.take_warnings() {
-                tracing::warn!("{warning}");
-            }
-            prepared
-        });
+        let (prepared, ticket) = self.peek(Some(bucket), |store| store.prepare_read(now_ms, bucket, request));
         let body = |prepared: PreparedRead| {
             let answer = prepared.run();
             if let Answer::Record(Some(record)) = &answer {
