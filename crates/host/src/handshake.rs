@@ -2,7 +2,11 @@
 //!
 //! Source: the protocol specification, section 1.1; RFC 6455 section 4.
 
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 /// Longest head of an upgrade request in bytes.
 pub(crate) const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -197,22 +201,28 @@ impl<'a> Head<'a> {
         )
     }
 
-    /// The right-most address of `X-Forwarded-For` that is no trusted proxy, else `X-Real-IP`.
+    /// The right-most address of `X-Forwarded-For` that is no trusted proxy, else `X-Real-IP`. What stands left of a hop
+    /// that is no address may be the client's invention, so it is not looked at.
     fn forwarded_for(&self, config: &HandshakeConfig, peer: Option<IpAddr>) -> Option<String> {
         let trusted = config.trusted_proxies.as_ref()?;
         if !trusted(peer?) {
             return None;
         }
-        let hops: Vec<IpAddr> = self
-            .values("X-Forwarded-For")
-            .flat_map(|list| list.split(','))
-            .filter_map(|hop| hop.trim().parse().ok())
-            .collect();
-        let client = hops.into_iter().rev().find(|hop| !trusted(*hop));
+        let lists = self.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("X-Forwarded-For"));
+        let hops: Vec<&[u8]> = lists.flat_map(|header| header.value.split(|byte| *byte == b',')).collect();
+        let client = hops.into_iter().rev().map(hop_address).find(|hop| hop.is_none_or(|ip| !trusted(ip)));
         client
+            .flatten()
             .or_else(|| self.value("X-Real-IP").and_then(|real| real.parse().ok()))
             .map(|ip: IpAddr| ip.to_string())
     }
+}
+
+/// Reads a hop: an address, perhaps with a port.
+fn hop_address(hop: &[u8]) -> Option<IpAddr> {
+    let hop = std::str::from_utf8(hop).ok()?.trim();
+    let bare = hop.strip_prefix('[').and_then(|hop| hop.strip_suffix(']')).unwrap_or(hop);
+    bare.parse().ok().or_else(|| hop.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
 /// A key is 16 bytes in base64: 22 digits, the last of which carries 4 unused zero bits, and two pads.
@@ -352,6 +362,19 @@ mod tests {
         };
         assert_eq!(told("127.0.0.1", "X-Forwarded-For: 6.6.6.6, 1.2.3.4, 10.0.0.9"), Some("1.2.3.4".into()));
         assert_eq!(told("127.0.0.1", "X-Forwarded-For: 10.0.0.9, nonsense"), None);
+        for hop in ["1.2.3.4", "1.2.3.4:99", "\u{fc}, 1.2.3.4", "6.6.6.6, x, 1.2.3.4, 10.0.0.9:1"] {
+            let header = format!("X-Forwarded-For: {hop}");
+            assert_eq!(told("127.0.0.1", &header), Some("1.2.3.4".into()), "{hop}");
+        }
+        for hop in ["::9", "[::9]", "[::9]:99"] {
+            assert_eq!(told("127.0.0.1", &format!("X-Forwarded-For: {hop}")), Some("::9".into()), "{hop}");
+        }
+        // What the client wrote is not taken for what a proxy could not name.
+        for hop in ["6.6.6.6, unknown", "6.6.6.6, 1.2.3.4:x", "6.6.6.6, ", "6.6.6.6, bad, 10.0.0.9"] {
+            let header = format!("X-Forwarded-For: {hop}");
+            assert_eq!(told("127.0.0.1", &header), None, "{hop}");
+            assert_eq!(told("127.0.0.1", &format!("{header}\r\nX-Real-IP: 5.5.5.5")), Some("5.5.5.5".into()));
+        }
         assert_eq!(told("127.0.0.1", "X-Real-IP: 1.2.3.4"), Some("1.2.3.4".into()));
         assert_eq!(told("9.9.9.9", "X-Forwarded-For: 1.2.3.4"), None);
     }

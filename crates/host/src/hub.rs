@@ -24,7 +24,7 @@ use noex_core::{
 };
 use noex_json::{Object, Value};
 use noex_procedures::{Limits as ProcedureLimits, Procedure};
-use noex_store::Store;
+use noex_store::{Store, StoreOptions};
 use parking_lot::Mutex;
 use std::{
     collections::HashMap,
@@ -76,7 +76,8 @@ impl Hub {
             None => Box::new(SystemRandom::new().map_err(no_randomness)?),
         };
         let built_in = options.identity.is_some();
-        let mut store = Store::new(options.store.clone(), random);
+        let mut store =
+            Store::new(StoreOptions { system_buckets: built_in, ..options.store.clone() }, random);
         let mut image = options.persistence.as_ref().and_then(|persistence| persistence.image.lock().take());
         let mut problems = match prepare(&mut store, &options, image.as_mut(), now.unix_ms) {
             Ok(()) => Vec::new(),

@@ -267,7 +267,7 @@ struct Registered {
 impl Registered {
     /// Hands a change to the journal.
     fn note(&mut self, store: &EmbeddedStore, before: Former, after: Option<Arc<Procedure>>) {
-        let text = after.map(|after| Value::from(after.definition().clone()).to_json().into());
+        let text = after.map(|after| Value::from(after.definition().clone()).to_kept_json().into());
         let entry = JournalEntry::Kept { space: SPACE, key: before.name().into(), value: text };
         let ((), ticket) = store.write(|store| store.note_kept(vec![entry]));
         self.undo.extend(ticket.map(|ticket| (ticket, before)));

@@ -27,6 +27,8 @@ const READ_BUFFER_BYTES: usize = 3584;
 /// Bytes read in one turn. Fragments and parts of frames are no messages, so the limit of messages does not bound
 /// the work on them.
 const TURN_READ_BYTES_MAX: usize = 256 * 1024;
+/// Payload of a control frame (RFC 6455, section 5.5).
+const CONTROL_BYTES_MAX: usize = 125;
 /// Messages taken at once.
 pub(crate) const BATCH_MAX: usize = 16;
 /// First size of the write buffer, for a handful of answers.
@@ -80,7 +82,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER_BYTES)
             .max_message_size(Some(payload_bytes_max))
-            .max_frame_size(Some(payload_bytes_max));
+            // Control frames are no messages; there is room for any of them.
+            .max_frame_size(Some(payload_bytes_max.max(CONTROL_BYTES_MAX)));
         let duplex =
             Duplex { stream, readable: TURN_READ_BYTES_MAX, out: Vec::new(), sent: 0, closed: false };
         let reader = WebSocketStream::from_partially_read(duplex, received, Role::Server, Some(config)).await;

@@ -28,4 +28,4 @@ pub use object::Object;
 pub use parse::{Member, ParseError, Raw, parse, scan, scan_array, scan_object};
 pub use path::{Path, array_index};
 pub use value::Value;
-pub use write::{write_number, write_string, write_value};
+pub use write::{write_kept_value, write_number, write_string, write_value};

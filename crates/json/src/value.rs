@@ -1,6 +1,9 @@
 //! The value type.
 
-use crate::{Object, write::write_value};
+use crate::{
+    Object,
+    write::{write_kept_value, write_value},
+};
 use alloc::{boxed::Box, string::String, vec::Vec};
 use compact_str::CompactString;
 
@@ -77,6 +80,15 @@ impl Value {
     pub fn to_json(&self) -> String {
         let mut out = String::new();
         write_value(&mut out, self);
+        out
+    }
+
+    /// Serialises the value so that parsing gives it back, infinities included; see
+    /// [`write_kept_value`](crate::write_kept_value).
+    #[must_use]
+    pub fn to_kept_json(&self) -> String {
+        let mut out = String::new();
+        write_kept_value(&mut out, self);
         out
     }
 }

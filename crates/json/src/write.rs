@@ -5,6 +5,20 @@ use alloc::string::String;
 
 /// Appends a value in its compact form. Recursion depth is the depth of the value, which parsing bounds.
 pub fn write_value(out: &mut String, value: &Value) {
+    write(out, value, write_number);
+}
+
+/// As [`write_value`], but infinities are written as numbers that are too large, so that they are read back as such. For
+/// what is kept; others may not understand it.
+pub fn write_kept_value(out: &mut String, value: &Value) {
+    write(out, value, |out, number| match number {
+        f64::INFINITY => out.push_str("1e999"),
+        f64::NEG_INFINITY => out.push_str("-1e999"),
+        finite => write_number(out, finite),
+    });
+}
+
+fn write(out: &mut String, value: &Value, write_number: impl Fn(&mut String, f64) + Copy) {
     match value {
         Value::Null => out.push_str("null"),
         Value::Bool(true) => out.push_str("true"),
@@ -17,7 +31,7 @@ pub fn write_value(out: &mut String, value: &Value) {
                 if i > 0 {
                     out.push(',');
                 }
-                write_value(out, item);
+                write(out, item, write_number);
             }
             out.push(']');
         }
@@ -29,7 +43,7 @@ pub fn write_value(out: &mut String, value: &Value) {
                 }
                 write_string(out, name);
                 out.push(':');
-                write_value(out, member);
+                write(out, member, write_number);
             }
             out.push('}');
         }
@@ -119,6 +133,17 @@ fn write_escape(out: &mut String, byte: u8) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_kept_keeps_infinities() {
+        let text = r#"{"a":[1e400,-1e999,null,-0.5],"b":1}"#;
+        let value = crate::parse(text, 9).expect("JSON");
+        let mut kept = String::new();
+        write_kept_value(&mut kept, &value);
+        assert_eq!(kept, r#"{"a":[1e999,-1e999,null,-0.5],"b":1}"#);
+        assert_eq!((crate::parse(&kept, 9), value.to_kept_json()), (Ok(value.clone()), kept));
+        assert_eq!(value.to_json(), r#"{"a":[null,null,null,-0.5],"b":1}"#);
+    }
 
     #[test]
     fn numbers_print_as_ecmascript_does() {

@@ -177,7 +177,7 @@ impl Engine {
         if !self.keeping.facts {
             return;
         }
-        let text = self.facts.get(key).map(|fact| fact.to_value().to_json());
+        let text = self.facts.get(key).map(|fact| fact.to_value().to_kept_json());
         let before = Before::Fact(before);
         self.keeping.changes.push(KeptChange { space: FACT_SPACE, key: key.into(), text, before });
     }
@@ -222,7 +222,7 @@ fn rule_text(entry: &Entry) -> String {
     object.set("version", time_value(entry.version));
     object.set("createdAt", time_value(entry.created_at));
     object.set("updatedAt", time_value(entry.updated_at));
-    Value::from(object).to_json()
+    Value::from(object).to_kept_json()
 }
 
 fn timer_text(timer: &Timer) -> String {
@@ -248,7 +248,7 @@ fn timer_text(timer: &Timer) -> String {
     if let Some(left) = left {
         object.set("left", time_value(*left));
     }
-    Value::from(object).to_json()
+    Value::from(object).to_kept_json()
 }
 
 /// Nesting of what is read back; everything kept was accepted with less.

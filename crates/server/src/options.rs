@@ -142,6 +142,7 @@ fn store(config: &Config) -> StoreOptions {
         view_bytes_max: config.store.max_view_bytes,
         // All three kinds of persistence count as enabled, as clients of older servers expect.
         persistence_enabled: true,
+        ..StoreOptions::default()
     }
 }
 

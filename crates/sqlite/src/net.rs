@@ -108,7 +108,7 @@ impl<'c> Statements<'c> {
             }
             match record {
                 Some(record) => {
-                    self.put.execute(params![integer(bucket)?, integer(seq)?, &**record.json()])?
+                    self.put.execute(params![integer(bucket)?, integer(seq)?, &*record.kept_json()])?
                 }
                 None => self.delete.execute([integer(bucket)?, integer(seq)?])?,
             };

@@ -247,7 +247,7 @@ impl Reading<'_, '_> {
             let Some(record @ Value::Object(_)) = record else {
                 return Err(bad(format!("record {seq} is not a pair of a key and an object")));
             };
-            self.tables.record(id, seq, &record.to_json())?;
+            self.tables.record(id, seq, &record.to_kept_json())?;
             seq += 1;
         }
         self.tables.counters(id, counter, seq)?;
@@ -309,7 +309,7 @@ mod tests {
     fn tagged_values_become_plain() {
         let converted = |text: &str| {
             let value = noex_json::parse(text, 100).expect("JSON");
-            plain(value).map(|value| value.map(|value| value.to_json()))
+            plain(value).map(|value| value.map(|value| value.to_kept_json()))
         };
         let tagged =
             |tag: &str, value: &str| format!(r#"{{"__noex_type__":"{tag}","__noex_value__":{value}}}"#);

@@ -157,13 +157,14 @@ impl Store {
         let (seed, name) = (self.seed(), definition.name.clone());
         let text = definition_text(definition.source());
         let mut entries = Vec::new();
+        let is_counted = |name: &str| !(self.options.system_buckets && name.starts_with('_'));
+        if is_counted(&name) {
+            let count = self.tables.iter().filter(|table| is_counted(table.name())).count();
+            limit(count, self.options.buckets_max, "buckets")?;
+        }
         let (table, dormant) = match self.dormant.buckets.get(&name) {
-            None => {
-                limit(self.tables.len(), self.options.buckets_max, "buckets")?;
-                (Table::new(self.tables.new_id(), definition, seed), None)
-            }
+            None => (Table::new(self.tables.new_id(), definition, seed), None),
             Some(dormant) => {
-                limit(self.tables.len(), self.options.buckets_max, "buckets")?;
                 if !definition.persistent && !dormant.records.is_empty() {
                     entries.push(JournalEntry::BucketCleared { bucket: dormant.id.0 });
                 }

@@ -65,7 +65,7 @@ impl MemoryImage {
             }
             JournalEntry::QueryUndefined { name } => self.queries.retain(|(known, _)| known != name.as_str()),
             JournalEntry::RecordPut { bucket, seq, record } => {
-                self.bucket(*bucket)?.records.insert(*seq, Arc::clone(record.json()));
+                self.bucket(*bucket)?.records.insert(*seq, record.kept_json().into());
             }
             JournalEntry::RecordDeleted { bucket, seq } => {
                 let known = self.bucket(*bucket)?.records.remove(seq);

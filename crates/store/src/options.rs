@@ -25,6 +25,8 @@ pub struct StoreOptions {
     pub allow_operator_params: bool,
     /// Greatest number of buckets; 0 = unlimited.
     pub buckets_max: usize,
+    /// Buckets whose names begin with `_` belong to the owner and are not counted.
+    pub system_buckets: bool,
     /// Greatest number of queries; 0 = unlimited.
     pub queries_max: usize,
     /// Greatest memory, in bytes (estimated), that the states of all views may hold together. A view that would exceed
@@ -43,6 +45,7 @@ impl Default for StoreOptions {
             strict_filters: false,
             allow_operator_params: false,
             buckets_max: 10_000,
+            system_buckets: false,
             queries_max: 10_000,
             view_bytes_max: 256 << 20,
             persistence_enabled: false,

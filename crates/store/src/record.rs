@@ -2,7 +2,8 @@
 
 use crate::collation::CollationKey;
 use crate::members::{Members, Shapes};
-use noex_json::{Object, Value, write_string, write_value};
+use noex_json::{Object, Value, write_kept_value, write_string, write_value};
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 /// Name of the version member.
@@ -59,7 +60,19 @@ impl Record {
     /// Gives the record as compact JSON text.
     #[must_use]
     pub fn json(&self) -> &Arc<str> {
-        self.json.get_or_init(|| write_members(&self.members).into())
+        self.json.get_or_init(|| write_members(&self.members, write_value).into())
+    }
+
+    /// Gives the record as text for what is kept: that of [`Record::json`] if nothing in it is infinite, which JSON
+    /// has no number for.
+    #[must_use]
+    pub fn kept_json(&self) -> Cow<'_, str> {
+        let text = self.json();
+        if text.contains("null") {
+            Cow::Owned(write_members(&self.members, write_kept_value))
+        } else {
+            Cow::Borrowed(text)
+        }
     }
 
     /// Gives the place in key order.
@@ -89,7 +102,7 @@ pub(crate) fn number(integer: u64) -> Value {
 }
 
 /// Writes members as a JSON object.
-fn write_members(members: &Members) -> String {
+fn write_members(members: &Members, write_value: fn(&mut String, &Value)) -> String {
     let mut out = String::with_capacity(members.iter().map(|(name, value)| estimate(name, value)).sum());
     out.push('{');
     for (at, (name, value)) in members.iter().enumerate() {

@@ -410,5 +410,5 @@ impl Store {
 
 /// Writes a definition as it is kept.
 pub(crate) fn definition_text(source: &Object) -> Arc<str> {
-    Value::from(source.clone()).to_json().into()
+    Value::from(source.clone()).to_kept_json().into()
 }

@@ -92,6 +92,21 @@ fn a_message_of_exactly_the_limit_is_taken() {
     assert_eq!(world.exchange(&mut client).len(), 1);
 }
 
+/// The limit is for messages.
+#[test]
+fn a_control_frame_may_be_longer_than_a_message() {
+    let mut world = World::new(Options { payload_bytes_max: 64, ..options() });
+    let mut client = world.connect();
+    for body in [vec![b'x'; 64], vec![b'x'; 65], vec![b'x'; 125]] {
+        client.end.send(&[frame(0x8A, &body), frame(0x89, &body)].concat());
+        world.run();
+        assert_eq!(client.received(), [Item::Pong(body)]);
+    }
+    client.text(&format!("{:65}", r#"{"id":1,"type":"store.buckets"}"#));
+    world.run();
+    assert_eq!(client.received().first(), Some(&close(1009, "")));
+}
+
 /// A stream that always has more to read and takes everything.
 struct Torrent {
     head: Vec<u8>,

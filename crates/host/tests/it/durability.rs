@@ -510,6 +510,48 @@ fn a_server_comes_back_with_what_was_acknowledged() {
     }
 }
 
+/// Clients see infinities as `null`, but they are numbers, after a restart too.
+#[test]
+fn infinities_come_back_as_numbers() {
+    let rules = || Some(RulesOptions { persistent: true, ..RulesOptions::default() });
+    let (mut world, journal) = world_with(Options { rules: rules(), ..options() }, MemoryImage::default());
+    let mut client = world.connect();
+    journal.prompt(true);
+    let schema = r#"{"key":"id","schema":{"id":{"type":"number","max":1e400},"n":{"type":"number","required":true,"unique":true}}}"#;
+    let define = format!(r#"{{"id":1,"type":"store.defineBucket","name":"own","config":{schema}}}"#);
+    let query = r#"{"id":2,"type":"store.defineQuery","name":"finite","config":{"bucket":"own","filter":{"n":{"$lt":1e400}}}}"#;
+    let told = [
+        define.as_str(),
+        query,
+        r#"{"id":3,"type":"store.insert","bucket":"own","data":{"id":1e400,"n":1e400}}"#,
+        r#"{"id":4,"type":"store.insert","bucket":"own","data":{"id":-1e400,"n":-1e400}}"#,
+        r#"{"id":5,"type":"rules.setFact","key":"f","value":[1e400,null]}"#,
+    ]
+    .map(|text| world.ask(&mut client, text).concat());
+    assert!(told.iter().all(|text| text.contains(r#""type":"result""#)), "{told:?}");
+    let questions = [
+        r#"{"id":6,"type":"store.where","bucket":"own","filter":{"n":{"$gt":5}}}"#,
+        r#"{"id":7,"type":"store.count","bucket":"own","filter":{"n":null}}"#,
+        r#"{"id":8,"type":"store.get","bucket":"own","key":-1e999}"#,
+        r#"{"id":9,"type":"store.update","bucket":"own","key":1e999,"data":{"n":-1e999}}"#,
+        r#"{"id":10,"type":"store.subscribe","query":"finite"}"#,
+        r#"{"id":11,"type":"store.getBucketSchema","name":"own"}"#,
+        r#"{"id":12,"type":"rules.getFact","key":"f"}"#,
+    ];
+    let before = questions.map(|text| world.ask(&mut client, text).concat());
+    assert!(
+        before[0].contains(r#""id":null,"n":null"#) && before[3].contains("ALREADY_EXISTS"),
+        "{before:?}"
+    );
+    let image = journal.image();
+    let journal = Arc::new(Scripted::default());
+    journal.prompt(true);
+    let persistence = Persistence { auto_define: true, ..persistence(&journal, image) };
+    let mut world = World::new(Options { persistence: Some(persistence), rules: rules(), ..options() });
+    let mut client = world.connect();
+    assert_eq!(questions.map(|text| world.ask(&mut client, text).concat()), before);
+}
+
 #[test]
 fn definitions_of_the_config_must_fit_the_data() {
     let (mut world, journal) = world();

@@ -10,6 +10,19 @@ use serde_json::{Value as Json, json};
 use std::time::Duration;
 
 #[test]
+fn the_buckets_of_the_identity_are_not_counted() {
+    let mut options = with_identity();
+    options.store.buckets_max = options.buckets.len() + 1;
+    let limit = options.store.buckets_max;
+    let mut tour = Tour::of(options);
+    tour.root("store.defineBucket", define("one"));
+    tour.user("ann", &["admin"]);
+    let mut ann = tour.login("ann");
+    let refused = tour.refused(&mut ann, "store.defineBucket", define("two"));
+    assert_eq!(refused, format!("VALIDATION_ERROR Limit reached: at most {limit} buckets"));
+}
+
+#[test]
 fn a_changed_password_closes_the_users_other_connections() {
     let mut tour = Tour::new();
     let id = tour.user("ann", &["writer"]);

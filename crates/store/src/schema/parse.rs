@@ -11,6 +11,7 @@ use super::{
     rule::{Inside, Kind, Rule},
 };
 use crate::error::StoreError;
+use crate::record::{UPDATED_AT, VERSION};
 use hashbrown::HashSet;
 use noex_json::{CompactString, Object, Value, text_form};
 
@@ -108,6 +109,10 @@ impl Check<'_> {
     fn key(&self, source: &Object, schema: &Object) -> Result<CompactString, StoreError> {
         let key = match source.get("key") {
             None => "undefined",
+            // The store changes them, and a record keeps its key for life.
+            Some(Value::String(key)) if [VERSION, UPDATED_AT].contains(&key.as_str()) => {
+                return Err(self.option("key", "a field that updates leave alone"));
+            }
             Some(Value::String(key)) if schema.contains(key) => return Ok(key.clone()),
             Some(Value::String(key)) => key,
             Some(_) => return Err(self.option("key", "a string")),

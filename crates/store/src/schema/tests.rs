@@ -99,6 +99,14 @@ fn faulty_definitions_are_refused_with_their_texts() {
             r#"{"key":"id","schema":[]}"#.to_owned(),
             r#"Invalid schema for bucket "b": expected object"#.to_owned(),
         ),
+        (
+            r#"{"key":"_version","schema":{"_version":{"type":"number"}}}"#.to_owned(),
+            option("key must be a field that updates leave alone"),
+        ),
+        (
+            r#"{"key":"_updatedAt","schema":{"_updatedAt":{"type":"number"}}}"#.to_owned(),
+            option("key must be a field that updates leave alone"),
+        ),
         (r#"{"key":5,"schema":{"5":{"type":"string"}}}"#.to_owned(), option("key must be a string")),
         (with(r#""indexes":["q"]"#), r#"Index field "q" does not exist in schema for bucket "b""#.to_owned()),
         (with(r#""indexes":"id""#), option("indexes must be an array of field names")),
