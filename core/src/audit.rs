@@ -37,9 +37,9 @@ pub(crate) struct Note {
 /// Bytes of a text in an entry. Clients choose these texts, and entries are kept in memory.
 const TEXT_BYTES_MAX: usize = 2048;
 
-/// Errors of one connection and minute that are recorded one by one.
-const ERRORS_MAX: u32 = 100;
-const ERRORS_WINDOW: Duration = Duration::from_secs(60);
+/// Refusals of one connection and minute that are recorded one by one.
+const REFUSALS_MAX: u32 = 100;
+const REFUSALS_WINDOW: Duration = Duration::from_secs(60);
 
 /// Takes a note of a request, if operations of its kind are recorded. `user` is whom the connection speaks for.
 pub(crate) fn note(
@@ -79,6 +79,11 @@ impl Note {
 
     pub(crate) fn at(&self) -> Instant {
         self.at
+    }
+
+    pub(crate) fn is_login(&self) -> bool {
+        use Operation as O;
+        matches!(self.operation, O::AuthLogin | O::IdentityLogin | O::IdentityLoginWithSecret)
     }
 }
 
@@ -187,30 +192,37 @@ fn cut(text: &str) -> String {
     text.get(..end).map_or_else(String::new, |head| format!("{head}\u{2026}"))
 }
 
-/// Counts the errors of one connection, so that a flood of them leaves one entry instead of many.
+/// Counts the refusals of one connection, so that a flood of them leaves one entry instead of many.
 #[derive(Debug)]
-pub(crate) struct ErrorBudget {
+pub(crate) struct RefusalBudget {
     window_end: Instant,
     recorded: u32,
     suppressed: u64,
+    /// Whose requests were suppressed.
+    user: Option<String>,
 }
 
-impl ErrorBudget {
+impl RefusalBudget {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { window_end: now, recorded: 0, suppressed: 0 }
+        Self { window_end: now, recorded: 0, suppressed: 0, user: None }
     }
 
-    /// Decides whether an error is recorded on its own. Ask for [`ErrorBudget::summary`] before.
+    /// Decides whether a refusal is recorded on its own. Ask for [`RefusalBudget::summary`] before.
     pub(crate) fn admits(&mut self, at: Instant) -> bool {
         if self.window_end <= at {
-            *self = Self { window_end: at + ERRORS_WINDOW, recorded: 0, suppressed: 0 };
+            *self = Self { window_end: at + REFUSALS_WINDOW, ..Self::new(at) };
         }
-        if self.recorded < ERRORS_MAX {
-            self.recorded += 1;
-            return true;
-        }
+        let admitted = self.recorded < REFUSALS_MAX;
+        self.recorded += u32::from(admitted);
+        admitted
+    }
+
+    /// Counts one that is not recorded on its own; gives the summary of another user's.
+    pub(crate) fn suppress(&mut self, user: Option<String>) -> Option<AuditRecord> {
+        let others = if self.user == user { None } else { self.summary(None) };
+        self.user = user;
         self.suppressed += 1;
-        false
+        others
     }
 
     /// When a summary is due, if one will be.
@@ -218,15 +230,15 @@ impl ErrorBudget {
         (self.suppressed > 0).then_some(self.window_end)
     }
 
-    /// Gives the summary of the errors that were not recorded, if their window has ended by `now` or for good
+    /// Gives the summary of the refusals that were not recorded, if their window has ended by `now` or for good
     /// (`None`).
-    pub(crate) fn summary(&mut self, now: Option<Instant>, user: Option<&str>) -> Option<AuditRecord> {
+    pub(crate) fn summary(&mut self, now: Option<Instant>) -> Option<AuditRecord> {
         if self.suppressed == 0 || now.is_some_and(|now| now < self.window_end) {
             return None;
         }
         let suppressed = core::mem::take(&mut self.suppressed);
         Some(AuditRecord {
-            user_id: user.map(str::to_owned),
+            user_id: self.user.take(),
             operation: "*",
             resource: "*".to_owned(),
             error: Some(format!("{suppressed} more errors within a minute")),

@@ -20,7 +20,7 @@ mod pipeline;
 use crate::{
     AuthMode, AuthToken, Body, CloseReason, Config, Denied, Effect, Frame, Instant, Now, OpToken, Refusal,
     ResultMode, Session, SessionKey, Shared, SubscribeToken, Text, Update,
-    audit::{ErrorBudget, Note},
+    audit::{Note, RefusalBudget},
     frame::{self, Data},
     heartbeat::{Beat, Heartbeat},
     outbox::{Outbox, Replies},
@@ -98,7 +98,7 @@ pub struct Connection {
     /// What the audit log wants to know of the request that is being handled.
     note: Option<Box<Note>>,
     /// Errors that are recorded one by one.
-    error_budget: ErrorBudget,
+    refusal_budget: RefusalBudget,
     /// A request under way must end before the next one may begin.
     barrier: bool,
     /// Requests behind the barrier, unparsed.
@@ -133,7 +133,7 @@ impl Connection {
             login_deadline,
             replies: Replies::default(),
             note: None,
-            error_budget: ErrorBudget::new(now.mono),
+            refusal_budget: RefusalBudget::new(now.mono),
             barrier: false,
             backlog: VecDeque::new(),
             backlog_bytes: 0,
@@ -410,7 +410,7 @@ impl Connection {
                     self.session_deadline,
                     self.login_deadline,
                     self.stall_deadline(),
-                    self.error_budget.deadline(),
+                    self.refusal_budget.deadline(),
                 ]
                 .into_iter()
                 .flatten()

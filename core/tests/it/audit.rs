@@ -188,21 +188,53 @@ fn identity_operations_are_recorded_without_secrets() {
 }
 
 #[test]
-fn a_flood_of_errors_leaves_one_more_entry() {
+fn a_flood_of_refusals_leaves_one_more_entry() {
+    let refused = || request(1, "store.first", r#""bucket":"a","n":0"#);
     let mut pair = welcomed(audited(ALL));
     for _ in 0..150 {
-        pair.ask(request(1, "store.get", r#""bucket":"missing","key":1"#));
+        pair.ask(refused());
     }
+    // What was executed is recorded all the same: it may have had effects, also if it failed.
+    pair.ask(request(2, "store.get", r#""bucket":"missing","key":1"#));
     pair.ask(request(2, "store.all", r#""bucket":"a""#));
     let recorded = lines(&mut pair);
-    assert_eq!(recorded.len(), 101, "errors that fit, and the success");
+    assert_eq!(recorded.len(), 102, "refusals that fit, the error and the success");
+    assert!(recorded[100].starts_with("- store.get missing Bucket"), "{}", recorded[100]);
     assert_eq!(recorded.last().map(String::as_str), Some("- store.all a ok"));
     pair.advance(secs(59));
     assert_eq!(lines(&mut pair), [""; 0]);
     pair.advance(secs(1));
     assert_eq!(lines(&mut pair), [r#"- * * 50 more errors within a minute {"suppressed":50}"#]);
-    pair.ask(request(3, "store.get", r#""bucket":"missing","key":1"#));
+    pair.ask(refused());
     assert_eq!(lines(&mut pair).len(), 1, "a new minute");
+}
+
+#[test]
+fn a_summary_is_of_those_whose_requests_were_refused() {
+    let refused = || request(1, "store.first", r#""bucket":"a","n":0"#);
+    let tokens =
+        || World::default().credential("ann", "ann", &["reader"]).credential("bob", "bob", &["reader"]);
+    let mut pair = welcomed_in(Config { audit: ALL.to_vec(), ..with_tokens(TokenMode::default()) }, tokens());
+    pair.ask(login(1, "ann"));
+    for _ in 0..103 {
+        pair.ask(refused());
+    }
+    pair.ask(login(1, "bob"));
+    pair.records();
+    pair.ask(refused());
+    assert_eq!(lines(&mut pair), [r#"ann * * 3 more errors within a minute {"suppressed":3}"#]);
+    pair.send_any(Inbound::Eof);
+    assert_eq!(lines(&mut pair), [r#"bob * * 1 more errors within a minute {"suppressed":1}"#]);
+}
+
+#[test]
+fn failed_logins_count_as_refusals() {
+    let mut pair =
+        welcomed_in(Config { audit: ALL.to_vec(), ..with_tokens(TokenMode::default()) }, World::default());
+    for _ in 0..150 {
+        pair.ask(login(1, "wrong"));
+    }
+    assert_eq!(lines(&mut pair).len(), 100);
 }
 
 #[test]
@@ -215,16 +247,12 @@ fn hanging_up_hides_nothing() {
     }
     assert_eq!(pair.records().len(), 100);
     pair.send_any(Inbound::Eof);
-    assert_eq!(lines(&mut pair), [r#"- * * 3 more errors within a minute {"suppressed":3}"#]);
-    let mut pair = welcomed(audited(ALL)).holding_answers();
-    pair.send(request(1, "store.clear", r#""bucket":"a""#));
-    pair.send(subscribe(2, "qa"));
-    pair.send_any(Inbound::Eof);
     assert_eq!(
         lines(&mut pair),
         [
             "- store.clear a The connection ended before the answer",
             "- store.subscribe qa The connection ended before the answer",
+            r#"- * * 1 more errors within a minute {"suppressed":1}"#,
         ]
     );
 }
