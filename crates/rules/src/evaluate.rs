@@ -361,6 +361,6 @@ const REPORTED_BYTES_MAX: usize = 2000;
 /// Bytes of produced values for one unit of work.
 pub(crate) const BYTES_PER_UNIT: usize = 64;
 
-/// Nested passes and action lists of one input. Depth times nesting of actions can exceed it only by intent; what is
+/// Nested passes and action lists of one input: enough for ten passes with actions nested as deep as they may be. What is
 /// beyond fails as an action or is cut as too deep.
-const LEVELS_MAX: usize = 160;
+const LEVELS_MAX: usize = 400;

@@ -159,6 +159,25 @@ fn example_8_a_rule_that_triggers_itself() {
     assert_eq!(world.engine.stats().depth_limit_hits, 1);
 }
 
+/// However deep its actions are nested.
+#[test]
+fn nested_actions_do_not_shorten_a_chain() {
+    for nesting in [0, 15, 16, 30, 31] {
+        let mut action = r#"{"type":"emit_event","topic":"ping","data":{}}"#.to_owned();
+        for _ in 0..nesting {
+            action = format!(
+                r#"{{"type":"conditional","conditions":[{{"source":{{"type":"event","field":"no"}},"operator":"not_exists","value":true}}],"then":[{action}]}}"#
+            );
+        }
+        let mut world = World::new();
+        world.rule(&format!(
+            r#"{{"id":"loop","trigger":{{"type":"event","topic":"ping"}},"actions":[{action}]}}"#
+        ));
+        world.emit("ping", "{}");
+        assert_eq!((world.events().len(), world.counts()[1]), (11, 10), "{nesting}: {:?}", world.failures());
+    }
+}
+
 #[test]
 fn example_9_depth_belongs_to_a_chain() {
     let mut world = World::new();
