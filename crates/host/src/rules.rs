@@ -333,12 +333,13 @@ fn restore(
 /// Sets facts that are missing and registers rules of the options, and gives all problems.
 fn load(engine: &mut Engine, options: &RulesOptions, now_ms: u64) -> Vec<String> {
     let mut problems = Vec::new();
-    for (key, text) in
-        options.facts.iter().filter(|(key, _)| engine.get_fact(key).is_none()).collect::<Vec<_>>()
-    {
+    for (place, (key, text)) in options.facts.iter().enumerate() {
+        if engine.get_fact(key).is_some() {
+            continue;
+        }
         let value = noex_json::parse(text, 128).map_err(|_| "must be JSON".to_owned());
         let outcome =
-            value.and_then(|value| engine.preset_fact(now_ms, key, value).map_err(|e| limit_text(&e)));
+            value.and_then(|value| engine.preset_fact(now_ms, place, key, value).map_err(|e| limit_text(&e)));
         if let Err(text) = outcome {
             problems.push(format!("rules.facts.{key}: {text}"));
         }

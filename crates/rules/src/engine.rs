@@ -371,14 +371,23 @@ impl Engine {
         self.facts.admits(new)
     }
 
-    /// Writes a fact of the configuration: it triggers nothing.
+    /// Writes a fact of the configuration, the `place`-th from 0: it triggers nothing. Its place in the creation sequence
+    /// is before all that came at run time, at every start.
     ///
     /// # Errors
     ///
     /// [`RulesError::LimitReached`].
-    pub fn preset_fact(&mut self, now_ms: u64, key: &str, value: Value) -> Result<Arc<Fact>, RulesError> {
+    pub fn preset_fact(
+        &mut self,
+        now_ms: u64,
+        place: usize,
+        key: &str,
+        value: Value,
+    ) -> Result<Arc<Fact>, RulesError> {
         self.clock_ms = self.clock_ms.max(now_ms);
-        Ok(self.facts.set(key, value, Origin::Api, self.clock_ms)?.0)
+        let (fact, _) = self.facts.set(key, value, Origin::Api, self.clock_ms)?;
+        self.facts.place(key, place as u64 + 1);
+        Ok(fact)
     }
 
     /// Removes a fact. Tells whether there was one. Triggers only rules that ask for deletions.

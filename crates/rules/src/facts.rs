@@ -160,6 +160,15 @@ impl Facts {
         }
     }
 
+    /// Moves a fact to a place in the creation sequence, if that is free.
+    pub(crate) fn place(&mut self, key: &str, sequence: u64) {
+        if !self.by_sequence.contains_key(&sequence) {
+            let fact = self.get(key).cloned();
+            self.put_back(key, fact.map(|fact| (sequence, fact)));
+            self.sequence = self.sequence.max(sequence);
+        }
+    }
+
     /// Gives all facts in creation sequence.
     pub(crate) fn all(&self) -> impl ExactSizeIterator<Item = &Arc<Fact>> {
         self.by_sequence.values()

@@ -109,6 +109,9 @@ impl Engine {
         let sequence = self.facts.sequence_of(key).unwrap_or_default();
         let fact = Arc::new(Fact { key: key.into(), value, timestamp, source, version });
         self.facts.put_back(key, Some((sequence, fact)));
+        if kept.contains("sequence") {
+            self.facts.place(key, integer(&kept, "sequence")?);
+        }
         Ok(())
     }
 
@@ -156,7 +159,11 @@ impl Engine {
         } else {
             Recurrence::Once
         };
-        self.sequence += 1;
+        let sequence = match kept.get("sequence") {
+            Some(_) => integer(&kept, "sequence")?,
+            None => self.sequence.max(UNNUMBERED) + 1,
+        };
+        self.sequence = self.sequence.max(sequence);
         let timer = Timer {
             id: string("id").ok_or("it has no id")?,
             name: name.into(),
@@ -165,7 +172,7 @@ impl Engine {
             data: kept.get("data").cloned().unwrap_or_default(),
             correlation_id: string("correlationId"),
             recurrence,
-            sequence: self.sequence,
+            sequence,
         };
         self.timers.cancel(name, &mut self.deadlines);
         self.timers.put_back(timer, &mut self.deadlines);
@@ -177,7 +184,11 @@ impl Engine {
         if !self.keeping.facts {
             return;
         }
-        let text = self.facts.get(key).map(|fact| fact.to_value().to_kept_json());
+        let text = self.facts.get(key).map(|fact| {
+            let mut object = fact.to_value().as_object().cloned().unwrap_or_default();
+            object.set("sequence", time_value(self.facts.sequence_of(key).unwrap_or_default()));
+            Value::from(object).to_kept_json()
+        });
         let before = Before::Fact(before);
         self.keeping.changes.push(KeptChange { space: FACT_SPACE, key: key.into(), text, before });
     }
@@ -229,6 +240,7 @@ fn timer_text(timer: &Timer) -> String {
     let mut object = Object::new();
     object.set("id", timer.id.clone());
     object.set("expiresAt", time_value(timer.expires_at));
+    object.set("sequence", time_value(timer.sequence));
     object.set("topic", timer.topic.clone());
     object.set("data", timer.data.clone());
     if let Some(id) = &timer.correlation_id {
@@ -250,6 +262,9 @@ fn timer_text(timer: &Timer) -> String {
     }
     Value::from(object).to_kept_json()
 }
+
+/// Above the numbers of timers that were kept with one.
+const UNNUMBERED: u64 = 1 << 40;
 
 /// Nesting of what is read back; everything kept was accepted with less.
 const DEPTH_MAX: usize = 4096;

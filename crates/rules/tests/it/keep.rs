@@ -1,6 +1,7 @@
 //! What an engine notes gives back its facts, rules and timers, and can be undone.
 
 use crate::support::{Seeded, T, json, object};
+use noex_json::{Object, Value};
 use noex_rules::{Engine, EngineOptions, FACT_SPACE, KeptChange, RULE_SPACE, TIMER_SPACE};
 use proptest::prelude::*;
 
@@ -189,5 +190,71 @@ fn an_overdue_timer_fires_once_and_a_daily_one_goes_on() {
         engine.restore_timer(5_000, "bad", text).expect_err("refused");
         engine.restore_rule("bad", text).expect_err("refused");
         engine.restore_fact("bad", text).expect_err("refused");
+    }
+}
+
+/// An engine with what was kept and what the configuration names.
+fn restarted(texts: &Texts, presets: &[&str]) -> Engine {
+    let mut fresh = self::engine();
+    for (space, key, text) in &texts.0 {
+        match *space {
+            FACT_SPACE => fresh.restore_fact(key, text),
+            _ => fresh.restore_timer(T, key, text),
+        }
+        .expect("it was kept");
+    }
+    preset(&mut fresh, presets);
+    fresh
+}
+
+fn preset(engine: &mut Engine, keys: &[&str]) {
+    for (place, key) in
+        keys.iter().enumerate().filter(|(_, key)| engine.get_fact(key).is_none()).collect::<Vec<_>>()
+    {
+        engine.preset_fact(T, place, key, Value::Null).expect("room");
+    }
+}
+
+#[test]
+fn facts_of_the_configuration_keep_their_places_whether_written_or_not() {
+    let presets = ["s:a", "s:b", "s:c"];
+    let mut engine = engine();
+    preset(&mut engine, &presets);
+    for key in ["s:1", "s:b", "s:2"] {
+        engine.set_fact(T, key, Value::from(1.0)).expect("accepted");
+    }
+    assert!(engine.delete_fact(T, "s:c").expect("accepted"));
+    engine.set_fact(T, "s:c", Value::from(1.0)).expect("accepted");
+    let keys =
+        |engine: &Engine| -> Vec<String> { engine.all_facts().map(|fact| fact.key.to_string()).collect() };
+    assert_eq!(keys(&engine), ["s:a", "s:b", "s:1", "s:2", "s:c"]);
+    let mut texts = Texts::default();
+    texts.apply(engine.take_kept());
+    let mut again = restarted(&texts, &presets);
+    assert_eq!(keys(&again), keys(&engine));
+    again.set_fact(T, "s:3", Value::Null).expect("accepted");
+    assert_eq!(keys(&again).last().map(String::as_str), Some("s:3"));
+    // One that is new in the configuration takes nobody's place.
+    let more = restarted(&texts, &["s:a", "s:b", "s:c", "s:d"]);
+    assert_eq!(keys(&more), ["s:a", "s:b", "s:1", "s:2", "s:c", "s:d"]);
+}
+
+#[test]
+fn a_timer_that_was_set_again_is_the_last_of_its_moment_after_a_restart_too() {
+    let rule = r#"{"id":"r","name":"r","trigger":{"type":"event","topic":"go"},"actions":[
+        {"type":"set_timer","timer":{"name":"z","duration":3000,"onExpire":{"topic":"Z","data":{}}}},
+        {"type":"set_timer","timer":{"name":"y","duration":3000,"onExpire":{"topic":"Y","data":{}}}},
+        {"type":"set_timer","timer":{"name":"z","duration":3000,"onExpire":{"topic":"Z2","data":{}}}}]}"#;
+    let mut engine = engine();
+    engine.register_rule(T, object(rule)).expect("accepted");
+    engine.emit(T, "go", Object::new(), None, None).expect("accepted");
+    let mut texts = Texts::default();
+    texts.apply(engine.take_kept());
+    texts.0.retain(|(space, ..)| *space == TIMER_SPACE);
+    let mut fresh = restarted(&texts, &[]);
+    for engine in [&mut engine, &mut fresh] {
+        while engine.advance(T + 3000) {}
+        let topics: Vec<String> = engine.history().map(|event| event.topic.to_string()).collect();
+        assert_eq!(topics[topics.len() - 2..], ["Y", "Z2"]);
     }
 }

@@ -83,7 +83,7 @@ fn preset_facts_trigger_nothing() {
     world.rule(
         r#"{"id":"watch","trigger":{"type":"fact","pattern":"**"},"actions":[{"type":"emit_event","topic":"x","data":{}}]}"#,
     );
-    world.engine.preset_fact(T, "boot:a", noex_json::Value::Null).expect("room");
+    world.engine.preset_fact(T, 0, "boot:a", noex_json::Value::Null).expect("room");
     assert!(world.events().is_empty());
     assert_eq!(world.facts(), ["boot:a = null v1 api"]);
     assert!(world.set("boot:a", "1").contains(r#""version":2"#));
