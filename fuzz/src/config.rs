@@ -204,7 +204,7 @@ fn check(text: &str, cli: &Cli) {
                 let _ = banner(config, 1);
             }
             Err(LoadError::File(_)) => {}
-            Err(LoadError::Invalid { problems, config }) => {
+            Err(LoadError::Invalid { problems, config, .. }) => {
                 assert!(!problems.is_empty());
                 assert!(!secret || !format!("{config:?}").contains(TOKEN), "{config:?}");
                 for problem in problems {
@@ -224,8 +224,8 @@ fn check(text: &str, cli: &Cli) {
         }
         (Err(LoadError::File(lenient)), Err(LoadError::File(strict))) => assert_eq!(lenient, strict),
         (
-            Err(LoadError::Invalid { problems: lenient, config }),
-            Err(LoadError::Invalid { problems: strict, config: other }),
+            Err(LoadError::Invalid { problems: lenient, config, .. }),
+            Err(LoadError::Invalid { problems: strict, config: other, .. }),
         ) => {
             assert_eq!(config, other);
             assert!(lenient.iter().all(|problem| strict.contains(problem)), "{lenient:?} {strict:?}");

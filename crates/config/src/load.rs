@@ -39,6 +39,8 @@ pub enum LoadError {
     Invalid {
         /// Everything that is wrong, one line each, at least one.
         problems: Vec<String>,
+        /// What may be wrong besides.
+        warnings: Vec<String>,
         /// What could be read, with defaults in the places of what is wrong; for finding further problems only.
         config: Box<Config>,
     },
@@ -111,7 +113,7 @@ fn assemble(text: &str, cli: &Cli, secret_file: Option<Result<String, String>>) 
         return Ok(Loaded { config, warnings });
     }
     let problems = errors.iter().map(|error| one_line(error)).collect();
-    Err(LoadError::Invalid { problems, config: Box::new(config) })
+    Err(LoadError::Invalid { problems, warnings, config: Box::new(config) })
 }
 
 fn parse_object(text: &str) -> Result<Map<String, Value>, String> {

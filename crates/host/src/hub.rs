@@ -27,7 +27,7 @@ use noex_procedures::{Limits as ProcedureLimits, Procedure};
 use noex_store::{Store, StoreOptions};
 use parking_lot::Mutex;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
     sync::{
         Arc,
@@ -113,7 +113,11 @@ impl Hub {
                 Err(found) => problems.extend(found),
             }
         }
+        problems.extend(options.unreachable_names());
         if !problems.is_empty() {
+            // Some are met on two ways.
+            let mut seen = HashSet::new();
+            problems.retain(|problem| seen.insert(problem.clone()));
             return Err(StartError::Definitions(problems));
         }
         let seed = options.random_seed;

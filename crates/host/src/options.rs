@@ -148,3 +148,40 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
+
+impl Options {
+    /// Says which definitions nobody could ask for, because of how they are called.
+    pub(crate) fn unreachable_names(&self) -> Vec<String> {
+        let max = self.connection.name_length_max;
+        let member = |text: &String, name: &str| {
+            let definition = noex_json::parse(text, 128).ok()?;
+            definition.as_object()?.get(name)?.as_str().map(str::to_owned)
+        };
+        let keyed = |kind: &'static str, entries: &[(String, String)]| -> Vec<_> {
+            entries.iter().map(|(name, _)| (format!("{kind}.{name}"), Some(name.clone()))).collect()
+        };
+        let listed = |kind: &'static str, texts: &[String], name: &str| -> Vec<_> {
+            texts.iter().enumerate().map(|(at, text)| (format!("{kind}[{at}]"), member(text, name))).collect()
+        };
+        let (rules, procedures) = (self.rules.as_ref(), self.procedures.as_ref());
+        let places = [
+            keyed("buckets", &self.buckets),
+            keyed("queries", &self.queries),
+            rules.map(|rules| keyed("rules.facts", &rules.facts)).unwrap_or_default(),
+            rules.map(|rules| listed("rules.rules", &rules.rules, "id")).unwrap_or_default(),
+            procedures
+                .map(|own| listed("procedures.definitions", &own.definitions, "name"))
+                .unwrap_or_default(),
+        ];
+        let problem = |(place, name): (String, Option<String>)| {
+            let name = name?;
+            // What else is wrong with an empty name is said elsewhere.
+            if name.is_empty() && place.starts_with("rules.facts") {
+                return Some(format!("{place}: name must not be empty"));
+            }
+            let too_long = max != 0 && noex_json::utf16_len(&name) > max;
+            too_long.then(|| format!("{place}: name must have at most {max} characters"))
+        };
+        places.into_iter().flatten().filter_map(problem).collect()
+    }
+}

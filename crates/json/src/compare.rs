@@ -96,20 +96,36 @@ fn text_to_number(text: &str) -> f64 {
     if text.is_empty() {
         return 0.0;
     }
-    let radix = match text.get(..2) {
-        Some("0x" | "0X") => 16,
-        Some("0o" | "0O") => 8,
-        Some("0b" | "0B") => 2,
+    let bits = match text.get(..2) {
+        Some("0x" | "0X") => 4,
+        Some("0o" | "0O") => 3,
+        Some("0b" | "0B") => 1,
         _ => return decimal_to_number(text),
     };
     let digits = text.get(2..).unwrap_or_default();
     if digits.is_empty() {
         return f64::NAN;
     }
-    digits
-        .chars()
-        .try_fold(0.0, |sum, c| c.to_digit(radix).map(|d| sum * f64::from(radix) + f64::from(d)))
-        .unwrap_or(f64::NAN)
+    digits_to_number(digits, bits).unwrap_or(f64::NAN)
+}
+
+/// The double next to a number given by its digits, each of so many bits; `None` if one is no digit. The first bits
+/// decide; of the others it only counts whether one is set, so that a tie is none.
+fn digits_to_number(digits: &str, bits: u32) -> Option<f64> {
+    let (mut first, mut left_out) = (0_u128, 0_u64);
+    for digit in digits.chars() {
+        let digit = digit.to_digit(1 << bits)?;
+        if first.leading_zeros() > 2 * bits {
+            first = first << bits | u128::from(digit);
+        } else {
+            first |= u128::from(digit != 0);
+            left_out += u64::from(bits);
+        }
+    }
+    #[expect(clippy::cast_precision_loss, reason = "rounds to the next double, as it should")]
+    let number = first as f64;
+    // Zeros may lead, but then nothing is left out. A power of two changes the exponent only.
+    Some(if left_out > 1023 { f64::INFINITY } else { number * f64::from_bits((1023 + left_out) << 52) })
 }
 
 fn decimal_to_number(text: &str) -> f64 {
@@ -170,6 +186,30 @@ mod tests {
 
     fn v(text: &str) -> Value {
         parse(text, 64).expect("valid JSON")
+    }
+
+    #[test]
+    fn literals_with_a_radix_are_rounded_once() {
+        for (text, number) in [
+            ("0x3b462056a2fb95b7", 4_271_136_853_081_167_287_u64 as f64),
+            ("0x20000000000001", 9_007_199_254_740_992.0),
+            ("0x20000000000003", 9_007_199_254_740_996.0),
+            ("0b100000000000000000000000000000000000000000000000000001", 9_007_199_254_740_992.0),
+            ("0b1000000000000000000000000000000000000000000000000000011", 18_014_398_509_481_988.0),
+            ("0o777", 511.0),
+            ("0xFF", 255.0),
+        ] {
+            assert_eq!(text_to_number(text), number, "{text}");
+        }
+        // A tie, and a tie that one far bit breaks.
+        let tie = alloc::format!("0x20000000000001{}", "0".repeat(40));
+        let above = alloc::format!("0x20000000000001{}1", "0".repeat(39));
+        assert_eq!(text_to_number(&tie), 9_007_199_254_740_992.0 * 2_f64.powi(160));
+        assert_eq!(text_to_number(&above), 9_007_199_254_740_994.0 * 2_f64.powi(160));
+        assert_eq!(text_to_number(&alloc::format!("0x1{}", "0".repeat(255))), 2_f64.powi(1020));
+        assert_eq!(text_to_number(&alloc::format!("0x1{}", "0".repeat(256))), f64::INFINITY);
+        assert_eq!(text_to_number(&alloc::format!("0x{}", "0".repeat(9999))), 0.0);
+        assert!(text_to_number("0x").is_nan() && text_to_number("0b12").is_nan());
     }
 
     #[test]

@@ -37,7 +37,10 @@ fn main() -> ExitCode {
     };
     let loaded = match load(&cli) {
         Ok(loaded) => loaded,
-        Err(LoadError::Invalid { mut problems, config }) => {
+        Err(LoadError::Invalid { mut problems, warnings, config }) => {
+            for warning in warnings {
+                log::plain(&warning);
+            }
             if let Err(StartError::Definitions(more)) = Server::check(options::of(&config)) {
                 // Both may have met the same definition.
                 let new: Vec<String> =

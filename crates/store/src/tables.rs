@@ -172,11 +172,6 @@ impl Tables {
         self.order.values().filter_map(|id| self.tables.get(id))
     }
 
-    /// Gives the number of buckets.
-    pub(crate) fn len(&self) -> usize {
-        self.tables.len()
-    }
-
     /// Lowers the bound of all deadlines.
     pub(crate) fn note_deadline(&mut self, deadline: Option<Real>) {
         if let Some(deadline) = deadline {

@@ -35,7 +35,7 @@ pub(super) fn queries(root: &mut Section<'_, '_>, built_in: bool) -> Vec<(String
     queries
 }
 
-/// Returns the entries of an object of objects.
+/// Returns those entries of an object of objects that are objects; of the others everything has been said.
 fn named_definitions<'d>(
     root: &mut Section<'d, '_>,
     key: &'static str,
@@ -46,15 +46,18 @@ fn named_definitions<'d>(
         root.invalid(key, Some(value), requirement);
         return Vec::new();
     };
+    let mut entries = Vec::with_capacity(members.len());
     for (name, definition) in members {
         if name.is_empty() {
             root.error(format!("Invalid {key}: name must not be empty"));
-        } else if !definition.is_object() {
+        } else if definition.is_object() {
+            entries.push((name.as_str(), definition));
+        } else {
             // The whole object can be long: name the one entry.
             root.invalid(&format!("{key}.{name}"), Some(definition), "object");
         }
     }
-    members.iter().map(|(name, definition)| (name.as_str(), definition)).collect()
+    entries
 }
 
 /// Reads `rules`.
