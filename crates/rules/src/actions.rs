@@ -7,6 +7,7 @@
 use crate::{
     Action, ActionList, Argument, Catch, Condition, LogLevel, ResolveError, Schedule, Template, TimerAction,
     engine::Engine,
+    evaluate::LIST_LEVELS,
     evaluate::{BYTES_PER_UNIT, shorten},
     event::{Event, Origin},
     occurrence::Occurrence,
@@ -279,11 +280,11 @@ impl Engine {
 
     /// Runs lists of actions one level deeper.
     fn nested(&mut self, run: impl FnOnce(&mut Self)) -> Result<(), Failure> {
-        if !self.run.enter() {
+        if !self.run.enter(LIST_LEVELS) {
             return Err(Failure("Actions are nested too deeply".into()));
         }
         run(self);
-        self.run.leave();
+        self.run.leave(LIST_LEVELS);
         Ok(())
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     event::{Event, Origin, time_value},
     facts::{Fact, Facts},
     history::History,
+    keep::FIRST_SEQUENCE,
     keep::Keeping,
     occurrence::{ChangeKind, Occurrence},
     options::EngineOptions,
@@ -150,7 +151,7 @@ impl Engine {
             facts: Facts::new(options.facts_max),
             timers: Timers::new(options.timers_max),
             deadlines: Deadlines::default(),
-            sequence: 0,
+            sequence: FIRST_SEQUENCE,
             history: History::new(options.history),
             versions: Versions::new(options.versioning),
             services: Services::new(options.lookup_cache_max),
@@ -372,7 +373,7 @@ impl Engine {
     }
 
     /// Writes a fact of the configuration, the `place`-th from 0: it triggers nothing. Its place in the creation sequence
-    /// is before all that came at run time, at every start.
+    /// is the same at every start, unless something that was kept has it.
     ///
     /// # Errors
     ///

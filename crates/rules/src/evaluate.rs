@@ -64,17 +64,17 @@ impl Run {
         self.work_max - self.work
     }
 
-    /// Enters a nested list; `false` = too deep.
-    pub(crate) fn enter(&mut self) -> bool {
-        if self.level >= LEVELS_MAX {
+    /// Enters a nested pass or list; `false` = too deep.
+    pub(crate) fn enter(&mut self, levels: usize) -> bool {
+        if self.level + levels > LEVELS_MAX {
             return false;
         }
-        self.level += 1;
+        self.level += levels;
         true
     }
 
-    pub(crate) fn leave(&mut self) {
-        self.level -= 1;
+    pub(crate) fn leave(&mut self, levels: usize) {
+        self.level -= levels;
     }
 }
 
@@ -192,7 +192,7 @@ impl Engine {
         if rules.is_empty() {
             return;
         }
-        if !self.run.enter() {
+        if !self.run.enter(PASS_LEVELS) {
             self.report_depth(depth);
             return;
         }
@@ -203,7 +203,7 @@ impl Engine {
             }
             self.consider(entry, occurrence, depth);
         }
-        self.run.leave();
+        self.run.leave(PASS_LEVELS);
     }
 
     /// Evaluates a rule whose turn has come, and runs its actions if its conditions hold.
@@ -364,3 +364,7 @@ pub(crate) const BYTES_PER_UNIT: usize = 64;
 /// Nested passes and action lists of one input: enough for ten passes with actions nested as deep as they may be. What is
 /// beyond fails as an action or is cut as too deep.
 const LEVELS_MAX: usize = 400;
+/// Levels of a pass, by the stack that it takes.
+const PASS_LEVELS: usize = 4;
+/// Levels of a list of actions.
+pub(crate) const LIST_LEVELS: usize = 1;

@@ -110,7 +110,7 @@ impl Engine {
         let fact = Arc::new(Fact { key: key.into(), value, timestamp, source, version });
         self.facts.put_back(key, Some((sequence, fact)));
         if kept.contains("sequence") {
-            self.facts.place(key, integer(&kept, "sequence")?);
+            self.facts.place(key, place(&kept)?);
         }
         Ok(())
     }
@@ -160,8 +160,9 @@ impl Engine {
             Recurrence::Once
         };
         let sequence = match kept.get("sequence") {
-            Some(_) => integer(&kept, "sequence")?,
-            None => self.sequence.max(UNNUMBERED) + 1,
+            Some(_) => place(&kept)?,
+            // Below all that are kept with a number, so that none has it.
+            None => self.timers.len() as u64,
         };
         self.sequence = self.sequence.max(sequence);
         let timer = Timer {
@@ -263,8 +264,8 @@ fn timer_text(timer: &Timer) -> String {
     Value::from(object).to_kept_json()
 }
 
-/// Above the numbers of timers that were kept with one.
-const UNNUMBERED: u64 = 1 << 40;
+/// Numbers of timers begin behind this one.
+pub(crate) const FIRST_SEQUENCE: u64 = 1 << 32;
 
 /// Nesting of what is read back; everything kept was accepted with less.
 const DEPTH_MAX: usize = 4096;
@@ -274,6 +275,13 @@ fn object(text: &str) -> Result<Object, String> {
         Ok(Value::Object(object)) => Ok(*object),
         Ok(_) | Err(_) => Err("it is not a JSON object".to_owned()),
     }
+}
+
+/// The place in an order of creation.
+fn place(kept: &Object) -> Result<u64, String> {
+    const MAX: u64 = 1 << 53;
+    integer(kept, "sequence")
+        .and_then(|place| if place < MAX { Ok(place) } else { Err("\"sequence\" is too large".into()) })
 }
 
 fn integer(object: &Object, member: &str) -> Result<u64, String> {

@@ -40,7 +40,8 @@ struct Shared {
 
 #[derive(Default)]
 struct Queue {
-    lines: VecDeque<String>,
+    /// Lines, and how many before each found no place.
+    lines: VecDeque<(u64, String)>,
     /// Lines that found no place since the last that did.
     lost: u64,
     is_writing: bool,
@@ -70,6 +71,8 @@ pub(crate) fn start(config: &Log) -> io::Result<()> {
     } else {
         builder.init()
     }
+    // The default one writes to the error stream itself, and would wait for its reader.
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
     Ok(())
 }
 
@@ -96,21 +99,24 @@ impl Shared {
     }
 
     /// Writes lines for ever. Whoever reads the log may have gone, which is nobody's concern.
-    fn write(&self, mut out: impl Write) {
+    fn write(&self, json: bool, mut out: impl Write) {
         let mut queue = self.lock();
         loop {
-            let Some(line) = queue.lines.pop_front() else {
-                queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
-                continue;
+            let (lost, line) = match queue.lines.pop_front() {
+                Some(next) => next,
+                None if queue.lost > 0 => (std::mem::take(&mut queue.lost), String::new()),
+                None => {
+                    queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                    continue;
+                }
             };
-            // All that is lost came after what waits.
-            let lost = if queue.lines.is_empty() { std::mem::take(&mut queue.lost) } else { 0 };
             queue.is_writing = true;
             drop(queue);
-            let _ = out.write_all(line.as_bytes());
             if lost > 0 {
-                let text = format!("{lost} lines of the log are missing: it is read too slowly\n");
-                let _ = out.write_all(text.as_bytes());
+                let _ = out.write_all(missing(lost, json).as_bytes());
+            }
+            if !line.is_empty() {
+                let _ = out.write_all(line.as_bytes());
             }
             queue = self.lock();
             queue.is_writing = false;
@@ -123,14 +129,15 @@ impl Lines {
     fn start(json: bool, out: impl Write + Send + 'static) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let lines = Self { shared: Arc::clone(&shared), json };
-        thread::Builder::new().name("noex-log".to_owned()).spawn(move || shared.write(out))?;
+        thread::Builder::new().name("noex-log".to_owned()).spawn(move || shared.write(json, out))?;
         Ok(lines)
     }
 
     fn send(&self, line: String) {
         let mut queue = self.shared.lock();
         if queue.lines.len() < LINES_MAX {
-            queue.lines.push_back(line);
+            let lost = std::mem::take(&mut queue.lost);
+            queue.lines.push_back((lost, line));
         } else {
             queue.lost += 1;
         }
@@ -139,7 +146,7 @@ impl Lines {
     }
 
     fn finish(&self, timeout: Duration) {
-        let waits = |queue: &mut Queue| queue.is_writing || !queue.lines.is_empty();
+        let waits = |queue: &mut Queue| queue.is_writing || queue.lost > 0 || !queue.lines.is_empty();
         // Whatever is left then is lost.
         let _ = self.shared.changed.wait_timeout_while(self.shared.lock(), timeout, waits);
     }
@@ -163,6 +170,15 @@ impl Write for &Lines {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+fn missing(lost: u64, json: bool) -> String {
+    let text = format!("{lost} lines of the log are missing: it is read too slowly");
+    if json {
+        format!("{{\"level\":\"WARN\",\"fields\":{{\"message\":\"{text}\"}}}}\n")
+    } else {
+        format!("{text}\n")
     }
 }
 
@@ -236,7 +252,6 @@ mod tests {
         let told: Vec<String> = lines_told.try_iter().collect();
         assert_eq!(told.len() as u64, 2 * LINES_MAX as u64 - lost + 1);
         assert_eq!(told.first().map(String::as_str), Some("line 0\n"));
-        let missing = format!("{lost} lines of the log are missing: it is read too slowly\n");
-        assert_eq!(told.last(), Some(&missing));
+        assert_eq!(told.last(), Some(&missing(lost, false)));
     }
 }

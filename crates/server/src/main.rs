@@ -98,7 +98,10 @@ async fn run(config: Config, warnings: Vec<String>) -> ExitCode {
             Err(text) => fail(&text),
         },
         // Whoever insists does not want to wait: the threads may be busy, so the process ends here.
-        futures::future::Either::Right(_) => std::process::exit(1),
+        futures::future::Either::Right(_) => {
+            log::finish();
+            std::process::exit(1)
+        }
     }
 }
 
@@ -135,9 +138,8 @@ fn print(text: &str) -> ExitCode {
 }
 
 fn fail(text: &str) -> ExitCode {
+    log::plain(text.trim_end_matches('\n'));
     log::finish();
-    // There is nobody to tell if the error stream is gone.
-    let _ = writeln!(io::stderr().lock(), "{}", text.trim_end_matches('\n'));
     ExitCode::FAILURE
 }
 

@@ -4,9 +4,13 @@
 use crate::commit::Change;
 use crate::store::Store;
 
+/// Changes that wait to be taken; what further commits replace is freed at once.
+const REPLACED_MAX: usize = 65_536;
+
 impl Store {
-    /// From now on keeps what commits change for [`Store::take_replaced`], instead of freeing it at once. Then it must
-    /// be taken, or it piles up. Nothing comes that way while commits are kept ([`Store::set_keep_commits`]).
+    /// From now on keeps what commits replace or remove for [`Store::take_replaced`], instead of freeing it at once; not
+    /// more than the last commit and 65,536 changes. Nothing comes that way while commits are kept
+    /// ([`Store::set_keep_commits`]).
     pub fn keep_replaced(&mut self) {
         self.replaced.get_or_insert_default();
     }
@@ -16,12 +20,14 @@ impl Store {
         self.replaced.as_mut().filter(|replaced| !replaced.is_empty()).map(std::mem::take).unwrap_or_default()
     }
 
-    /// Keeps changes that nothing else needs, if somebody wants to free them.
+    /// Keeps what nothing else needs of changes, if somebody wants to free it.
     pub(crate) fn discard(&mut self, mut changes: Vec<Change>) {
-        match &mut self.replaced {
-            Some(replaced) if replaced.is_empty() => *replaced = changes,
-            Some(replaced) => replaced.append(&mut changes),
-            None => {}
+        let Some(replaced) = &mut self.replaced else { return };
+        changes.retain(|change| change.before().is_some());
+        if replaced.is_empty() {
+            *replaced = changes;
+        } else if replaced.len() < REPLACED_MAX {
+            replaced.append(&mut changes);
         }
     }
 }
@@ -67,13 +73,13 @@ mod tests {
         let mut store = store();
         store.keep_replaced();
         let old = store.insert(0, "t", object(r#"{"id":"a"}"#)).expect("inserted");
-        assert_eq!(store.take_replaced().len(), 1);
+        assert_eq!(store.take_replaced().len(), 0, "nothing was replaced");
         store.update(0, "t", &"a".into(), object(r#"{"n":1}"#)).expect("updated");
         assert_eq!(Arc::strong_count(&old), 2);
         // The call that finds the record expired inserts another one: two commits.
         store.insert(60, "t", object(r#"{"id":"b"}"#)).expect("inserted");
         let replaced = store.take_replaced();
-        assert_eq!((Arc::strong_count(&old), replaced.len()), (2, 3));
+        assert_eq!((Arc::strong_count(&old), replaced.len()), (2, 2));
         drop(replaced);
         assert_eq!((Arc::strong_count(&old), store.take_replaced().len()), (1, 0));
     }

@@ -258,3 +258,28 @@ fn a_timer_that_was_set_again_is_the_last_of_its_moment_after_a_restart_too() {
         assert_eq!(topics[topics.len() - 2..], ["Y", "Z2"]);
     }
 }
+
+/// Timers that were kept before timers had numbers, some of which have been set again since.
+#[test]
+fn timers_without_a_number_get_one_that_no_other_has() {
+    let timer = |more: &str| format!(r#"{{"id":"i","expiresAt":{T},"topic":"t","data":{{}}{more}}}"#);
+    let mut first = engine();
+    first.restore_timer(T, "a", &timer("")).expect("accepted");
+    let rule = r#"{"id":"r","name":"r","trigger":{"type":"event","topic":"go"},"actions":[
+        {"type":"set_timer","timer":{"name":"n","duration":1,"onExpire":{"topic":"t","data":{}}}}]}"#;
+    first.register_rule(T, object(rule)).expect("accepted");
+    first.emit(T - 1, "go", Object::new(), None, None).expect("accepted");
+    let mut kept = Texts::default();
+    kept.apply(first.take_kept());
+    let numbered = kept.0.iter().find(|(_, key, _)| key == "n").expect("set").2.clone();
+    let mut engine = engine();
+    for (name, text) in [("b", timer("")), ("n", numbered), ("c", timer("")), ("d", timer(""))] {
+        engine.restore_timer(T, name, &text).expect("accepted");
+    }
+    while engine.advance(T + 1) {}
+    assert_eq!(engine.history().count(), 4);
+    engine.restore_timer(T, "bad", &timer(r#","sequence":1e999"#)).expect_err("refused");
+    engine
+        .restore_fact("bad", r#"{"value":1,"timestamp":1,"version":1,"sequence":1e999}"#)
+        .expect_err("refused");
+}
