@@ -18,8 +18,18 @@ pub struct Listener(Async<TcpListener>);
 #[derive(Debug)]
 pub struct Socket {
     stream: Async<TcpStream>,
-    /// The last read has taken all there was.
-    is_drained: bool,
+    known: Known,
+}
+
+/// What the last read tells of the next one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Known {
+    /// There may be more.
+    Nothing,
+    /// All there was has been taken.
+    Emptied,
+    /// Somebody waits for more.
+    Waiting,
 }
 
 impl Listener {
@@ -47,24 +57,37 @@ impl Listener {
         let (stream, address) = self.0.accept().await?;
         // Answers are flushed once per turn; waiting for more would only delay them. Without it all still works.
         let _ = stream.get_ref().set_nodelay(true);
-        Ok((Socket { stream, is_drained: false }, address.ip()))
+        Ok((Socket { stream, known: Known::Nothing }, address.ip()))
     }
 }
 
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        loop {
-            // Once it waits, whoever is woken asks: async-io takes a wake-up that another thread was about to bring for
-            // one of an earlier wait.
-            if std::mem::take(&mut self.is_drained) {
+        match self.known {
+            Known::Nothing => {}
+            Known::Emptied => {
+                self.known = Known::Waiting;
                 ready!(self.stream.poll_readable(cx))?;
             }
+            // Whoever has waited asks in any case: async-io takes the wake-up for one of an earlier wait if another
+            // thread was about to bring it.
+            Known::Waiting => {
+                if let Poll::Ready(Err(error)) = self.stream.poll_readable(cx) {
+                    return Poll::Ready(Err(error));
+                }
+            }
+        }
+        loop {
             match self.stream.get_ref().read(buf) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.is_drained = true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.known = Known::Waiting;
+                    ready!(self.stream.poll_readable(cx))?;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Ok(count) => {
                     // Nothing at all is the end, which stays.
-                    self.is_drained = 0 < count && count < buf.len();
+                    let emptied = 0 < count && count < buf.len();
+                    self.known = if emptied { Known::Emptied } else { Known::Nothing };
                     return Poll::Ready(Ok(count));
                 }
                 Err(error) => return Poll::Ready(Err(error)),
@@ -125,7 +148,7 @@ mod tests {
         for waiting in [false, true] {
             peer.write_all(b"one").expect("written");
             assert_eq!(read(&mut socket, 8), b"one");
-            assert!(socket.is_drained && (!waiting || waits(&mut socket)));
+            assert!(socket.known == Known::Emptied && (!waiting || waits(&mut socket)));
             peer.write_all(b"two").expect("written");
             assert_eq!(read(&mut socket, 8), b"two");
         }
@@ -136,7 +159,7 @@ mod tests {
         let (mut peer, mut socket) = pair();
         peer.write_all(b"abcdefgh").expect("written");
         assert_eq!(read(&mut socket, 4), b"abcd");
-        assert!(!socket.is_drained);
+        assert_eq!(socket.known, Known::Nothing);
         assert_eq!(read(&mut socket, 4), b"efgh");
         assert!(waits(&mut socket));
         drop(peer);
