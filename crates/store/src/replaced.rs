@@ -17,7 +17,13 @@ impl Store {
 
     /// Takes the changes since the last call, to be dropped.
     pub fn take_replaced(&mut self) -> Vec<Change> {
-        self.replaced.as_mut().filter(|replaced| !replaced.is_empty()).map(std::mem::take).unwrap_or_default()
+        self.replaced.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Tells whether [`Store::take_replaced`] or [`Store::take_warnings`] has something to give.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        self.replaced.as_ref().is_some_and(|replaced| !replaced.is_empty()) || self.warnings.has_new()
     }
 
     /// Keeps what nothing else needs of changes, if somebody wants to free it.

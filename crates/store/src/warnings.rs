@@ -34,6 +34,11 @@ impl Warnings {
         }
     }
 
+    /// Tells whether there is something that the owner has not taken.
+    pub(crate) fn has_new(&self) -> bool {
+        self.texts.len() > self.taken
+    }
+
     /// Takes what is new.
     pub(crate) fn take(&mut self) -> Vec<String> {
         let new = self.texts.get(self.taken..).unwrap_or_default().to_vec();

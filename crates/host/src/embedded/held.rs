@@ -11,16 +11,18 @@ use std::{
 pub(super) struct Held<'a> {
     // Fields are dropped in this order.
     store: MutexGuard<'a, Store>,
-    replaced: Vec<Change>,
-    warnings: Warnings,
+    left: Option<Left>,
 }
 
-/// Logged when it is dropped.
-struct Warnings(Vec<String>);
+/// What is done with when it is dropped.
+struct Left {
+    _replaced: Vec<Change>,
+    warnings: Vec<String>,
+}
 
-impl Drop for Warnings {
+impl Drop for Left {
     fn drop(&mut self) {
-        for warning in &self.0 {
+        for warning in &self.warnings {
             tracing::warn!("{warning}");
         }
     }
@@ -28,14 +30,17 @@ impl Drop for Warnings {
 
 impl<'a> Held<'a> {
     pub(super) fn new(store: MutexGuard<'a, Store>) -> Self {
-        Self { store, replaced: Vec::new(), warnings: Warnings(Vec::new()) }
+        Self { store, left: None }
     }
 }
 
 impl Drop for Held<'_> {
+    #[inline]
     fn drop(&mut self) {
-        self.replaced = self.store.take_replaced();
-        self.warnings.0 = self.store.take_warnings();
+        if self.store.has_left() {
+            let (replaced, warnings) = (self.store.take_replaced(), self.store.take_warnings());
+            self.left = Some(Left { _replaced: replaced, warnings });
+        }
     }
 }
 
