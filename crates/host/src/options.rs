@@ -173,15 +173,15 @@ impl Options {
                 .map(|own| listed("procedures.definitions", &own.definitions, "name"))
                 .unwrap_or_default(),
         ];
-        let problem = |(place, name): (String, Option<String>)| {
-            let name = name?;
-            // What else is wrong with an empty name is said elsewhere.
-            if name.is_empty() && place.starts_with("rules.facts") {
-                return Some(format!("{place}: name must not be empty"));
-            }
-            let too_long = max != 0 && noex_json::utf16_len(&name) > max;
+        let too_long = |(place, name): (String, Option<String>)| {
+            let too_long = max != 0 && noex_json::utf16_len(&name?) > max;
             too_long.then(|| format!("{place}: name must have at most {max} characters"))
         };
-        places.into_iter().flatten().filter_map(problem).collect()
+        let mut problems: Vec<String> = places.into_iter().flatten().filter_map(too_long).collect();
+        // Everything else is refused without a name anyway.
+        if rules.is_some_and(|rules| rules.facts.iter().any(|(key, _)| key.is_empty())) {
+            problems.push("rules.facts: a name must not be empty".to_owned());
+        }
+        problems
     }
 }

@@ -159,11 +159,9 @@ impl Engine {
         } else {
             Recurrence::Once
         };
-        let sequence = match kept.get("sequence") {
-            Some(_) => place(&kept)?,
-            // Below all that are kept with a number, so that none has it.
-            None => self.timers.len() as u64,
-        };
+        let numbered = kept.contains("sequence").then(|| place(&kept)).transpose()?;
+        // Without a number it gets one below all that are kept, so that none has it.
+        let sequence = numbered.filter(|place| *place > FIRST_SEQUENCE).unwrap_or(self.timers.len() as u64);
         self.sequence = self.sequence.max(sequence);
         let timer = Timer {
             id: string("id").ok_or("it has no id")?,
@@ -241,7 +239,10 @@ fn timer_text(timer: &Timer) -> String {
     let mut object = Object::new();
     object.set("id", timer.id.clone());
     object.set("expiresAt", time_value(timer.expires_at));
-    object.set("sequence", time_value(timer.sequence));
+    // One that came without a number stays so until it is set again: numbers below are given anew at each start.
+    if timer.sequence > FIRST_SEQUENCE {
+        object.set("sequence", time_value(timer.sequence));
+    }
     object.set("topic", timer.topic.clone());
     object.set("data", timer.data.clone());
     if let Some(id) = &timer.correlation_id {

@@ -5,6 +5,7 @@
 
 use noex_config::{Log, LogFormat, LogLevel};
 use std::{
+    backtrace::{Backtrace, BacktraceStatus},
     collections::VecDeque,
     fmt::Write as _,
     io::{self, Write},
@@ -72,7 +73,14 @@ pub(crate) fn start(config: &Log) -> io::Result<()> {
         builder.init()
     }
     // The default one writes to the error stream itself, and would wait for its reader.
-    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+    std::panic::set_hook(Box::new(|panic| {
+        let trace = Backtrace::capture();
+        if trace.status() == BacktraceStatus::Captured {
+            tracing::error!("{panic}\n{trace}");
+        } else {
+            tracing::error!("{panic}");
+        }
+    }));
     Ok(())
 }
 

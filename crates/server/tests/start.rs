@@ -80,7 +80,7 @@ fn names_that_requests_could_not_use_are_refused() {
     let expected = places.map(|place| format!("Error: {place}: name must have at most 2 characters\n"));
     assert_eq!(text, expected.concat());
     let (_, text) = check("empty", r#"{"rules": {"facts": {"": 1}}}"#);
-    assert_eq!(text, "Error: rules.facts.: name must not be empty\n");
+    assert_eq!(text, "Error: rules.facts: a name must not be empty\n");
 }
 
 #[test]

@@ -278,6 +278,16 @@ fn timers_without_a_number_get_one_that_no_other_has() {
     }
     while engine.advance(T + 1) {}
     assert_eq!(engine.history().count(), 4);
+    // One that fires again is kept without a number still, so that it takes nobody's at the next start.
+    let mut again = self::engine();
+    for name in ["gone", "repeats"] {
+        again.restore_timer(T, name, &timer(r#","interval":10"#)).expect("accepted");
+    }
+    let _ = again.take_kept();
+    while again.advance(T) {}
+    assert!(
+        again.take_kept().iter().all(|change| !change.text.as_deref().unwrap_or("").contains("sequence"))
+    );
     engine.restore_timer(T, "bad", &timer(r#","sequence":1e999"#)).expect_err("refused");
     engine
         .restore_fact("bad", r#"{"value":1,"timestamp":1,"version":1,"sequence":1e999}"#)
