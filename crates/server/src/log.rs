@@ -250,16 +250,18 @@ mod tests {
             (&lines).write_all(format!("line {n}\n").as_bytes()).expect("never fails");
         }
         lines.finish(Duration::ZERO);
-        let lost = lines.shared.lock().lost;
-        // One may be in the hands of the thread.
-        assert!((LINES_MAX as u64 - 1..=LINES_MAX as u64).contains(&lost), "{lost}");
-        for _ in 0..=2 * LINES_MAX as u64 - lost {
+        assert!(lines.shared.lock().lines.len() <= LINES_MAX);
+        // As many as it can take.
+        for _ in 0..3 * LINES_MAX {
             go.send(()).expect("it listens");
         }
         lines.finish(Duration::from_secs(60));
         let told: Vec<String> = lines_told.try_iter().collect();
-        assert_eq!(told.len() as u64, 2 * LINES_MAX as u64 - lost + 1);
         assert_eq!(told.first().map(String::as_str), Some("line 0\n"));
-        assert_eq!(told.last(), Some(&missing(lost, false)));
+        let (written, missing): (Vec<&String>, Vec<&String>) =
+            told.iter().partition(|line| line.starts_with("line "));
+        let lost = |line: &String| line.split(' ').next().and_then(|lost| lost.parse::<usize>().ok());
+        let lost: usize = missing.into_iter().map(|line| lost(line).expect("a number")).sum();
+        assert!(lost > 0 && written.len() + lost == 2 * LINES_MAX, "{} and {lost}", written.len());
     }
 }
